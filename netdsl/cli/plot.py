@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from netdsl.training.drawing.style import Figure
     from netdsl.training.runs.views import RunView
 
-SUBJECT = ("features", "receptive")  # kinds that show one image or layer
+SUBJECT = {  # kinds that these options are for
+    "image": ("features", "receptive", "attention"),
+    "sample": ("features", "receptive", "attention"),
+    "layer": ("features", "receptive"),
+    "text": ("attention",),
+}
 
 
 @click.command()
@@ -26,12 +31,15 @@ SUBJECT = ("features", "receptive")  # kinds that show one image or layer
 @click.option(
     "--image",
     type=click.Path(path_type=Path),
-    help="Show this image or recording, or the first sample of a table, in `features` and `receptive`; by default a "
-    "test sample.",
+    help="Show this image or recording, or the first sample of a table, in `features`, `receptive` and "
+    "`attention`; by default a test sample.",
 )
 @click.option("--sample", type=click.IntRange(0), help="Or this test sample, counted from 0; by default the first.")
 @click.option(
     "--layer", help="The layer that `features` and `receptive` show, by its full name; by default netdsl chooses it."
+)
+@click.option(
+    "--text", help="Show this text in `attention`; by default the beginning of the text it did not learn from."
 )
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), help="By default the best, if there is one.")
 @click.option(
@@ -51,6 +59,7 @@ def command(
     image: Path | None,
     sample: int | None,
     layer: str | None,
+    text: str | None,
     checkpoint: str | None,
     form: str,
     out: Path | None,
@@ -61,7 +70,7 @@ def command(
     Without KIND and options report.html is written as well; `netdsl train` ends with that.
 
     \b
-    curves       loss, accuracy and learning rate over the epochs
+    curves       loss, accuracy and learning rate over the epochs or steps
     confusion    which classes are taken for which
     roc          of two classes both shares over all thresholds
     masks        input, true and predicted classes of its places, worst and best
@@ -72,6 +81,7 @@ def command(
     saliency     where test samples decide of their class; of images only if named
     filters      the weights of the first layer
     features     what a layer makes of a sample
+    attention    which tokens each token reads, layer by layer and head by head
     statistics   activations and gradients, layer by layer
     receptive    what units see of a sample, and what they look at
     augmentation  training samples as stored and as four epochs saw them; only if named
@@ -81,16 +91,18 @@ def command(
       netdsl plot runs/lenet-1
       netdsl plot runs/lenet-1 curves confusion --format svg
       netdsl plot runs/lenet-1 features --layer conv2 --image seven.png
+      netdsl plot runs/char_gpt-1 attention --text "ROMEO: I am"
     """
     from netdsl.training.pictures.gallery import draw_all
 
-    _check_options(kinds, image, sample, layer)
-    is_all = not kinds and (image, sample, layer, checkpoint, out, form) == (None, None, None, None, None, "both")
+    about: dict[str, Any] = {"image": image, "sample": sample, "layer": layer, "text": text}
+    _check_options(kinds, about)
+    is_all = not kinds and {*about.values(), checkpoint, out} == {None} and form == "both"
     with _opened(run, checkpoint, flags) as view:
         if is_all:
             _echo(draw_all(view))
         else:
-            _save(_drawn(view, kinds, image, sample=sample or 0, layer=layer), out or run / "plots", form)
+            _save(_drawn(view, kinds, about), out or run / "plots", form)
 
 
 @contextmanager
@@ -108,13 +120,14 @@ def _opened(run: Path, checkpoint: str | None, flags: dict[str, Any]) -> Iterato
         yield view
 
 
-def _drawn(view: RunView, kinds: tuple[str, ...], image: Path | None, **options: Any) -> Iterator[tuple[str, Figure]]:
-    """The kinds by name, or the usual ones, with their pictures."""
+def _drawn(view: RunView, kinds: tuple[str, ...], about: Mapping[str, Any]) -> Iterator[tuple[str, Figure]]:
+    """The kinds by name, or the usual ones, with their pictures; about: what they are to show, by option."""
     from netdsl.cli.predict import first_sample
     from netdsl.training.pictures.kinds import figures, usual_kinds
 
-    sample = image and first_sample(image, view.net.graph.input_type, view.run.config)
-    return figures(view, dict.fromkeys(kinds) or usual_kinds(view), image=sample, **options)
+    image = about["image"] and first_sample(about["image"], view.net.graph.input_type, view.run.config)
+    options = {**about, "image": image, "sample": about["sample"] or 0}
+    return figures(view, dict.fromkeys(kinds) or usual_kinds(view), **options)
 
 
 def _save(drawn: Iterable[tuple[str, Figure]], folder: Path, form: str) -> None:
@@ -131,13 +144,16 @@ def _echo(paths: Iterable[Path]) -> None:
         click.echo(path)
 
 
-def _check_options(kinds: tuple[str, ...], image: Path | None, sample: int | None, layer: str | None) -> None:
-    """Raises UserError for options that would change nothing."""
+def _check_options(kinds: tuple[str, ...], about: Mapping[str, object]) -> None:
+    """Raises UserError for options that would change nothing; about: what pictures are to show, by option."""
     from netdsl.ground.diagnostics import UserError
 
-    if image is not None and sample is not None:
+    given = [name for name, value in about.items() if value is not None]
+    if "image" in given and "sample" in given:
         raise UserError("`--image` and `--sample` exclude each other", help="leave out one")
-    given = [name for name, value in (("image", image), ("sample", sample), ("layer", layer)) if value is not None]
-    if given and kinds and not set(SUBJECT) & set(kinds):
-        text = f"`--{given[0]}` changes nothing here: it is for {' and '.join(f'`{kind}`' for kind in SUBJECT)}"
-        raise UserError(text, help=f"leave it out, or add `{SUBJECT[0]}`")
+    for name in given:
+        if kinds and not set(SUBJECT[name]) & set(kinds):
+            *others, last = (f"`{kind}`" for kind in SUBJECT[name])
+            those = f"{', '.join(others)} and {last}" if others else last
+            text = f"`--{name}` changes nothing here: it is for {those}"
+            raise UserError(text, help=f"leave it out, or add `{SUBJECT[name][0]}`")

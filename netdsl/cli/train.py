@@ -199,7 +199,7 @@ def command(
                 if plots:
                     _draw(session, result, show)
     if ranks.is_first:
-        show.say(f"saved in {result.run}; next: netdsl eval {result.run}")
+        show.say(f"saved in {result.run}; next: netdsl {_next(session, result)} {result.run}")
         click.echo(json.dumps(result.as_dict()))
 
 
@@ -374,6 +374,14 @@ def _draw(session: Session, result: Result, show: Display) -> None:
         if note := font_note(view.task.drawn_classes):
             say(f"note: {note}")
     show.say(f"plots in {session.run / 'plots'}, report: {report}")
+
+
+def _next(session: Session, result: Result) -> str:
+    """The command that shows most of what was learned."""
+    from netdsl.training.runs.sampling import why_no_text
+
+    writes = result.task.learns_text and not why_no_text(session.net, session.dataset.classes)
+    return "sample" if writes else "eval"
 
 
 def _say_score(result: Result, show: Display) -> None:

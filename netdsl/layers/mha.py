@@ -263,6 +263,13 @@ def mha_torch_call(attrs: Attrs, x: Tensor) -> str:
     return "{self}({x}, {x}, {x}, need_weights=False)[0]" if _is_plain(attrs) else "{self}({x})"
 
 
+def mha_weights(saved: Saved) -> Array:
+    """What any forward of this file saved -> the weights (N, heads, T, T); of grouped heads (N, kv, heads/kv, T, T)."""
+    x, weights = saved[0], saved[4]
+    made: Array = weights.reshape(len(x), -1, *weights.shape[-2:])
+    return made
+
+
 def mha_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.attention import Attention
 
@@ -299,6 +306,7 @@ PLAIN = LayerDef(
     known_as=("attention", "multiheadattention", "causalselfattention", "flashattention", "gqa"),
     go_on=attention_go_on,
     goes_on=lambda attrs: bool(attrs["causal"]),
+    attention_of=mha_weights,
     stages=mha_stages,
 )
 WITH_WORDS = replace(

@@ -148,3 +148,34 @@ def test_show_tells_a_text_and_every_other_set(here, call, monkeypatch):
 def test_what_comes_along_says_where_it_is_from():
     folder = ROOT / "netdsl/training/data"
     assert "721,902 characters" in (folder / "classics.md").read_text() and (folder / "classics.txt.gz").exists()
+
+
+def test_a_text_run_shows_what_it_wrote_and_what_its_tokens_read(here, call):
+    (here / "gpt.net").write_text(SPEC.replace("res { ln -> linear 8 }", "res { ln -> mha 2 causal }"))
+    code, _, err = call("train", "gpt.net", "--out", "run")
+    assert code == 0 and "saved in run; next: netdsl sample run\n" in err
+    lines = [json.loads(line) for line in (here / "run/samples.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2] and all(len(line["text"]) == 200 for line in lines)
+    report = (here / "run/report.html").read_text()
+    assert "What it wrote" in report and lines[-1]["text"].split()[-1] in report and "<h3>Attention</h3>" in report
+    assert {p.stem for p in (here / "run/plots").iterdir()} == {"curves", "attention", "statistics"}
+    code, out, err = call("plot", "run", "attention", "--text", "the night", "--format", "svg", "--out", "maps")
+    assert (code, out, err) == (0, "maps/attention.svg\n", "")
+    for line, message in (
+        (("attention", "--text", "no!"), "the text has 1 character that the network does not know: `!` (once)"),
+        (("curves", "--text", "a"), "`--text` changes nothing here: it is for `attention`"),
+        (("curves", "--sample", "1"), "`--sample` changes nothing here: it is for `features`, `receptive`"),
+        (("attention", "--layer", "mha1"), "`--layer` changes nothing here: it is for `features` and `receptive`"),
+        (("attention", "--sample", "9999"), "there is no test sample 9999"),
+    ):
+        code, _, err = call("plot", "run", *line)
+        assert code == 2 and err.startswith(f"error: {message}"), err
+
+
+def test_a_network_without_attention_and_old_runs_have_nothing_of_it(here, call, trained):
+    code, _, err = call("plot", "run", "attention")
+    assert code == 2 and "the run has no plot `attention`: no layer of it is attention" in err
+    (here / "run/samples.jsonl").unlink()
+    code, out, _ = call("plot", "run")
+    assert code == 0 and "run/report.html" in out
+    assert "What it wrote" not in (here / "run/report.html").read_text()

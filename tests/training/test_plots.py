@@ -1,5 +1,6 @@
 """The pictures of a run: which fit, that they are drawn, and what is in the files."""
 
+import itertools
 import re
 from dataclasses import replace
 from xml.etree import ElementTree
@@ -7,13 +8,11 @@ from xml.etree import ElementTree
 import matplotlib
 import numpy as np
 import pytest
-from figures import ROWS, overhang, words
+from figures import NAMES, ROWS, overhang, view_of, words
 from PIL import Image
 
 from netdsl.graph.types import map_of, vector
 from netdsl.ground.diagnostics import UserError
-from netdsl.pipeline import compile_text
-from netdsl.training.data.dataset import Dataset
 from netdsl.training.drawing.style import short_names, style, text
 from netdsl.training.pictures.kinds import (
     KINDS,
@@ -27,30 +26,9 @@ from netdsl.training.pictures.kinds import (
     svg_text,
 )
 from netdsl.training.runs.history import Epoch, History
-from netdsl.training.runs.views import RunView
 from netdsl.training.scores.task import decided_task
 
 IMAGES = "input 3x10x8\nconv 6 k3 p1 -> bn -> relu -> pool 2 -> conv 4 k3 -> relu -> flatten -> linear {classes}"
-NAMES = (
-    "$x_1^{2}$",
-    "\\frac{",
-    "a\nb\x1b[31m",
-    "\N{CAT FACE} \u732b",
-    "a very long name of a class that goes on",
-    "<b>&\"'-->",
-)
-
-
-def view_of(text, classes=NAMES, samples=30, rows=ROWS):
-    net, rng = compile_text(text.format(classes=len(classes))), np.random.default_rng(0)
-    shape = net.graph.input_shape
-    x = rng.integers(0, 256, (samples, *shape), np.uint8) if len(shape) == 3 else rng.normal(size=(samples, *shape))
-    gives = net.graph.output_shape
-    y = rng.integers(0, len(classes), (samples, *gives[1:])) if classes else rng.normal(size=(samples, *gives))
-    x, y = x if x.dtype == np.uint8 else x.astype(np.float32), y if classes else y.astype(np.float32)
-    return RunView(
-        None, net, net.build(seed=1), Dataset("drawn", x, y, x, y, classes, (0.5,), (0.25,)), History(rows), "last"
-    )
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +42,8 @@ def view_for(kind, view):
         return view_of("input 4\nlinear {classes}", NAMES[3:5])
     if kind == "masks":
         return view_of("input 3x10x8\nconv {classes} k3 p1")
+    if kind == "attention":
+        return view_of("input 1x8x8\nconv 8 k2 s2 -> tokens -> mha 2 -> take 0 -> linear {classes}")
     if kind == "augmentation":
         return view_of(f"{IMAGES}\ntrain {{{{ augment flip hue=0.1 }}}}")
     if kind in ("regression", "reconstructions"):
@@ -198,7 +178,7 @@ def test_right_and_wrong_are_told_by_more_than_colour(view):
 
 
 def test_a_run_gets_the_kinds_that_make_sense_for_it(view):
-    others = ("roc", "masks", "regression", "reconstructions", "augmentation")  # of others
+    others = ("roc", "masks", "regression", "reconstructions", "attention", "augmentation")  # of others
     assert fitting_kinds(view) == tuple(kind for kind in KINDS if kind not in others)
     points = view_of("input 4\nlinear 8 -> relu -> linear 2", ("a", "b"))
     assert fitting_kinds(points) == ("curves", "confusion", "roc", "statistics")
@@ -250,6 +230,24 @@ def test_curves_of_one_epoch_without_validation_and_of_losses_far_apart_are_draw
     for rows in (one, far, (replace(far[0], train_loss=float("inf")), *far[1:])):
         figure = draw("curves", replace(view, history=History(rows)))
         assert overhang(figure) < 0.01
+
+
+@pytest.mark.parametrize("last", [300, 2000, 25_000, 1_000_000])
+def test_the_numbers_of_steps_do_not_touch(view, last):
+    tracked = {"val_perplexity": 3.0}
+    rows = [
+        replace(row, step=last * row.epoch // 4, more=tracked, train_accuracy=0.5, val_accuracy=0.5) for row in ROWS
+    ]
+    figure = draw("curves", replace(view, history=History(tuple(rows))))
+    with style():
+        figure.draw_without_rendering()
+    panels = [axes for axes in figure.axes if axes.get_xlabel() == "step"]
+    assert len(panels) == 4
+    for axes in panels:
+        low, high = axes.get_xlim()
+        shown = [label for label in axes.get_xticklabels() if low <= label.get_position()[0] <= high]
+        boxes = [label.get_window_extent() for label in shown]
+        assert len(boxes) >= 2 and all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))
 
 
 def test_images_without_a_label_are_neither_right_nor_wrong():

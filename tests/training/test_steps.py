@@ -17,10 +17,11 @@ from netdsl.pipeline import compile_text
 from netdsl.training.loop.epochs import train
 from netdsl.training.loop.session import with_settings
 from netdsl.training.loop.watch import Interrupted, Progress, Watch
+from netdsl.training.pictures.report_tables import epoch_table
 from netdsl.training.runs.checkpoint import checkpoint_path, read_checkpoint, save_checkpoint
 from netdsl.training.runs.course import Course, course_of
 from netdsl.training.runs.folder import new_run
-from netdsl.training.runs.history import Epoch, read_history
+from netdsl.training.runs.history import Epoch, History, read_history
 from netdsl.training.runs.state import read_state
 
 NET = "input 3x8x8\ngap -> linear 3\n"
@@ -233,3 +234,12 @@ def test_a_checkpoint_with_other_steps_is_damaged(tmp_path, step):
     save_checkpoint(last, arrays, info)
     with pytest.raises(UserError, match="holds weights, but not where training stood"):
         read_state(run, "last", arrays)
+
+
+def test_a_table_for_people_has_whole_steps_and_no_numbers_of_rows():
+    history = History((Epoch(1, 2.0, 0.5, 1.0, 0.5, 0.1, 1.0, 1.0, step=1500),))
+    table = epoch_table(history)
+    assert table.title == "Steps" and table.head[:2] == ("step", "loss") and table.rows[0][:2] == ("1,500", "2.0000")
+    assert ">1,500<" in history._repr_html_() and "epoch" not in history.shown_columns
+    in_epochs = epoch_table(History((Epoch(1, 2.0, 0.5, 1.0, 0.5, 0.1, 1.0, 1.0),)))
+    assert in_epochs.title == "Epochs" and in_epochs.head[0] == "epoch" and "step" not in in_epochs.head

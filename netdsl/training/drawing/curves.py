@@ -18,6 +18,7 @@ from netdsl.training.drawing.style import (
     new_figure,
     place,
     plain_log,
+    text_width,
     whole_ticks,
 )
 from netdsl.training.scores.measures import MEASURES
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 MARKED = 30  # epochs: more of them get no marks on the lines
 MOST = 2  # panels of measures
+BETWEEN = 0.1  # inches between the numbers along the epochs
 WIDE = 100  # times the smallest value: above it the axis is logarithmic
 Columns = Callable[[str], Sequence[float | None]]  # of a history, by name: `history.column`
 
@@ -104,4 +106,6 @@ def _finish(axes: Axes, column: Columns) -> None:
     first, last = along[0], along[-1]
     margin = 0.04 * (last - first) or 0.5
     axes.set_xlim(first - margin, last + margin)
-    whole_ticks(axes)
+    digits = min(4, len(f"{last:.0f}"))  # larger numbers stand in thousands
+    room = axes.get_position().width * PAGE / (text_width("0" * digits, 7) + BETWEEN)
+    whole_ticks(axes, int(np.clip(room, 2, 6)))

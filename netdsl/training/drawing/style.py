@@ -285,11 +285,11 @@ def _dark(kind: str) -> str:
     return dark_style(f"netdsl-{kind}", DARK, selector='[style*="{key}: {color}"]', more=paper)
 
 
-def whole_ticks(axes: Axes) -> None:
-    """Ticks of the x axis at whole numbers only."""
+def whole_ticks(axes: Axes, most: int = 6) -> None:
+    """Ticks of the x axis at whole numbers only, with at most so many intervals."""
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=most, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
 
 
 def plain_log(axes: Axes) -> None:

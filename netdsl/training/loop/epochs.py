@@ -34,7 +34,9 @@ from netdsl.training.runs.course import course_of
 from netdsl.training.runs.engine import Engine, engine_threads, new_model
 from netdsl.training.runs.folder import result_path
 from netdsl.training.runs.history import Epoch, History, read_history, with_times, write_history
+from netdsl.training.runs.sampling import writer_of
 from netdsl.training.runs.state import Position, load_youngest, save_state
+from netdsl.training.runs.written import Written, keep_written
 from netdsl.training.scores.evaluation import Scores, evaluate, fitted, measured_together, task_of, weighing
 
 if TYPE_CHECKING:
@@ -88,6 +90,7 @@ class _Trainer:
         self.model = new_model(net, engine, ranks)
         self.learning = Learning(net, self.model, ranks)
         self.average = WeightAverage(self.model, self.recipe.ema) if self.recipe.ema else None
+        self.writer = writer_of(net, dataset.classes) if self.task.learns_text else None
         self.position, self.save_seconds = Position(), 0.0
         self.history: list[Epoch] = []
 
@@ -165,6 +168,7 @@ class _Trainer:
         try:
             with self.average.in_place_of_weights(self.model) if self.average else nullcontext():
                 val = self._measure(x, y, "validation")
+                text = self._text()
         except _Stop:
             raise self._saved_and_stopped() from None
         speed = done.samples_here / max(done.seconds, 1e-9)
@@ -179,10 +183,19 @@ class _Trainer:
         # way round the epoch would stay without its times, which no checkpoint has
         if self.ranks.is_first:
             write_history(self.folder, self.history)
+            if text is not None:
+                keep_written(self.folder, Written(epoch, step, text))
         self._save()
         if self.best == row and self.ranks.is_first:
             rename_copy(checkpoint_path(self.folder, "last"), checkpoint_path(self.folder, "best"))
         self.watch.on_progress(row)
+
+    def _text(self) -> str | None:
+        """What the network writes by now, where it can."""
+        if self.writer is None:
+            return None
+        weights = weights_of(self.model)  # which all processes ask for together
+        return self.writer.write(weights) if self.ranks.is_first else None
 
     def _tracked(self, val: Scores | None) -> dict[str, float | None]:
         """What a row of the history has beside loss and accuracy."""

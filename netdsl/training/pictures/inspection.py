@@ -284,14 +284,24 @@ def _norm(arrays: Sequence[np.ndarray]) -> float:
     return float(np.sqrt(sum(float((a.astype(np.float64) ** 2).sum()) for a in arrays)))
 
 
+def sample_of(view: RunView, sample: int, image: np.ndarray | None) -> np.ndarray:
+    """x (1, ...) as the network is fed: `image`, or a test sample. Raises UserError where there is no such sample."""
+    return view.dataset.normalized(_stored_sample(view, sample, image))
+
+
+def _stored_sample(view: RunView, sample: int, image: np.ndarray | None) -> np.ndarray:
+    data: Dataset = view.dataset
+    if image is None and not 0 <= sample < len(data.x_test):
+        last = len(data.x_test) - 1
+        raise UserError(f"there is no test sample {sample}", help=f"`{plain(data.name)}` has those from 0 to {last}")
+    x: np.ndarray = data.x_test[sample : sample + 1] if image is None else image[None]
+    return x
+
+
 def subject(view: RunView, sample: int, image: np.ndarray | None) -> tuple[np.ndarray, Sketch]:
     """-> x (1, C, *space) as the network is fed, and what it looks like: `image` (C, *space), or a test sample.
 
     Raises UserError where there is no such sample.
     """
-    data: Dataset = view.dataset
-    if image is None and not 0 <= sample < len(data.x_test):
-        last = len(data.x_test) - 1
-        raise UserError(f"there is no test sample {sample}", help=f"`{plain(data.name)}` has those from 0 to {last}")
-    x = data.x_test[sample : sample + 1] if image is None else image[None]
-    return data.normalized(x), sketched(x, view.net.graph.input_type)[0]
+    x = _stored_sample(view, sample, image)
+    return view.dataset.normalized(x), sketched(x, view.net.graph.input_type)[0]

@@ -37,6 +37,14 @@ from netdsl.training.drawing.style import (
 )
 from netdsl.training.pictures import inspection, sensitivity
 from netdsl.training.pictures.answered import draw_answers
+from netdsl.training.pictures.attention import (
+    attention_layers,
+    attention_maps,
+    draw_attention,
+    has_few_maps,
+    heads_of,
+    subject_of,
+)
 from netdsl.training.pictures.inspection import Answers
 from netdsl.training.runs.views import score_run
 from netdsl.training.scores.evaluation import Scores
@@ -62,8 +70,8 @@ __all__ = [
 ]
 
 OF_TASKS: tuple[str, ...] = ("confusion", "roc", "masks", "regression", "reconstructions", "mistakes", "predictions")
-KINDS = ("curves", *OF_TASKS, "saliency", "filters", "features", "statistics", "receptive", "augmentation")
-IF_NAMED = ("augmentation",)  # and `saliency` of images: not drawn by themselves
+KINDS = ("curves", *OF_TASKS, "saliency", "filters", "features", "attention", "statistics", "receptive", "augmentation")
+IF_NAMED = ("augmentation",)  # and `saliency` of images, `attention` of very many heads: not drawn by themselves
 FORMATS = ("png", "svg")
 SHOWN, WRONG_SHOWN = 8, 12  # samples in `predictions` and in `mistakes`
 HEAT_MAPS = 3  # in `receptive`
@@ -72,12 +80,14 @@ STRIPS, POINTS = 8, 2000  # samples in `masks`, `reconstructions` and `saliency`
 
 @dataclass(frozen=True)
 class Options:
-    """image (C, *space) as read from a file, or a test sample by its index: what `features` and `receptive` show;
-    layer: the one they show; answers, scores: those of all test samples, where they are known."""
+    """image (C, *space) as read from a file, or a test sample by its index: what `features`, `receptive` and
+    `attention` show; text: what `attention` shows of a network that learned a text; layer: the one that `features` and
+    `receptive` show; answers, scores: those of all test samples, where they are known."""
 
     image: np.ndarray | None = None
     sample: int = 0
     layer: str | None = None
+    text: str | None = None
     answers: Answers | None = None
     scores: Scores | None = None
 
@@ -89,7 +99,9 @@ def fitting_kinds(view: RunView) -> tuple[str, ...]:
 
 def usual_kinds(view: RunView) -> tuple[str, ...]:
     """The kinds that are drawn where none is named: all that fit, but for IF_NAMED."""
-    left = (*IF_NAMED, *(("saliency",) if view.net.graph.input_type.is_image else ()))
+    graph = view.net.graph
+    left = (*IF_NAMED, *(("saliency",) if graph.input_type.is_image else ()))
+    left = (*left, *(() if has_few_maps(graph) else ("attention",)))
     return tuple(kind for kind in fitting_kinds(view) if kind not in left)
 
 
@@ -115,6 +127,8 @@ def why_not(kind: str, view: RunView) -> str:
         return ""
     if kind == "augmentation" and not view.net.recipe.augment:
         return "its training changed no samples (`augment`)"
+    if kind == "attention":
+        return "" if attention_layers(graph) else "no layer of it is attention"
     if reason := no_sketch(graph.input_type):
         return f"the samples of `{plain(dataset.name)}` are {reason}"
     if kind == "saliency" and not view.task.gives_one_class:
@@ -317,6 +331,12 @@ def _caption(view: RunView, options: Options) -> str:
     return f"test sample {options.sample}{name}"
 
 
+def _attention(view: RunView, options: Options) -> Figure:
+    subject, nodes = subject_of(view, options.text, options.sample, options.image), attention_layers(view.net.graph)
+    subject = replace(subject, caption=subject.caption or _caption(view, options))
+    return draw_attention(attention_maps(view, subject), subject, len(nodes), heads_of(nodes))
+
+
 def _statistics(view: RunView, options: Options) -> Figure:
     from netdsl.training.pictures.learning import draw_statistics
 
@@ -356,6 +376,7 @@ _DRAW = {
     "saliency": _saliency,
     "filters": _filters,
     "features": _features,
+    "attention": _attention,
     "statistics": _statistics,
     "receptive": _receptive,
     "augmentation": _augmentation,

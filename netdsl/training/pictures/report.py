@@ -30,7 +30,9 @@ from netdsl.training.pictures.report_tables import (
     epoch_table,
     layer_table,
     recipe_table,
+    written_table,
 )
+from netdsl.training.runs.sampling import why_no_text
 
 if TYPE_CHECKING:
     from netdsl.training.runs.history import History
@@ -42,7 +44,7 @@ WIDE = 400.0  # CSS pixels: a figure that is wider gets a row of its own
 CAPTIONS = {
     "curves": (
         "Learning curves",
-        "Loss, measures and learning rate of each epoch; training data, and data it did not learn from.",
+        "Loss, measures and learning rate while it learned; training data, and data it did not learn from.",
     ),
     "roc": ("ROC curve", "Both shares while the threshold falls; the dotted line is guessing."),
     "masks": ("Masks", "Test samples with the lowest IoU, and those with the highest."),
@@ -60,13 +62,17 @@ CAPTIONS = {
     ),
     "filters": ("Learned filters", "The weights of the first layer, each scaled on its own."),
     "features": ("Feature maps", "What the first layers make of one test sample."),
+    "attention": (
+        "Attention",
+        "How much each token reads of each other one, by layers and heads; what a causal layer cannot read is empty.",
+    ),
     "statistics": ("Activations and gradients", "How large they are, layer by layer, over one batch."),
     "receptive": ("Receptive field", "The part of the input that one value of a layer can depend on."),
 }
 IN_SECTIONS = {
     "training": ("curves",),
     "test": OF_TASKS,
-    "inside": ("saliency", "filters", "features", "statistics", "receptive"),
+    "inside": ("saliency", "filters", "features", "attention", "statistics", "receptive"),
 }
 
 
@@ -205,7 +211,7 @@ def _sections(view: RunView, scores: Scores, figures: Mapping[str, str]) -> list
     classes = [class_table(scores.confusion, names, view.task.counts)] if scores.confusion is not None and names else []
     others = [kind for kind in figures if not any(kind in kinds for kinds in IN_SECTIONS.values())]
     sections = [
-        Section("training", "Training", [*drawn["training"], *epochs]),
+        Section("training", "Training", [*drawn["training"], *epochs, *written_table(view)]),
         Section("test", "On test data", [*drawn["test"][:1], *classes, *drawn["test"][1:]]),
         Section("inside", "Inside the network", drawn["inside"]),
         Section("more", "More figures", [_figure(kind, figures[kind]) for kind in others]),
@@ -231,6 +237,10 @@ def _lines(text: str) -> str:
     return "\n".join(plain(line.expandtabs(4)) for line in text.splitlines())
 
 
+def _can_write(view: RunView) -> bool:
+    return view.task.learns_text and not why_no_text(view.net, view.dataset.classes)
+
+
 def _commands(view: RunView) -> list[tuple[str, str]]:
     """What to type next, and what it does."""
     run = shlex.quote(plain(str(view.run.path)))
@@ -246,5 +256,5 @@ def _commands(view: RunView) -> list[tuple[str, str]]:
         table = ("FILE", f"let it predict {'a wav or ' if takes.axes == 1 else ''}the samples of a csv, npz or npy")
     what = ("IMAGE...", "let it look at pictures") if takes.is_image else table
     predict = (f"netdsl predict {run} {what[0]}", what[1])
-    next_steps.append((f"netdsl sample {run}", "let it write") if view.task.writes else predict)
+    next_steps.append((f"netdsl sample {run}", "let it write") if _can_write(view) else predict)
     return [*next_steps, (f"netdsl plot {run}", "draw the figures of this page as files")]

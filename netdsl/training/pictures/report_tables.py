@@ -12,6 +12,8 @@ from netdsl.analysis.summary import HEAD
 from netdsl.ground.diagnostics import plain
 from netdsl.ground.files import read_json
 from netdsl.training.runs.history import cells, titles
+from netdsl.training.runs.sampling import harmless
+from netdsl.training.runs.written import read_written
 from netdsl.training.scores.measures import intersection_over_union
 
 if TYPE_CHECKING:
@@ -20,13 +22,15 @@ if TYPE_CHECKING:
     from netdsl.training.runs.views import RunView
 
 MOST_ENVIRONMENT, MOST_SHOWN = 2**16, 500  # bytes of env.json, characters of a value in a table
+MAX_WRITTEN = 20  # texts in a table
 MAX_CLASSES = 50  # rows of the table of classes; of more, those that were classified correctly least often
 
 
 @dataclass(frozen=True)
 class Table:
     """Texts in rows. right: the columns that are set to the right; bars: for each row a share 0 to 1 that is drawn
-    behind the text of the column `bar`; None: nothing to draw; foot: a last row, set apart."""
+    behind the text of the column `bar`; None: nothing to draw; foot: a last row, set apart; prose: the column whose
+    texts keep their lines."""
 
     title: str
     head: Sequence[str]
@@ -35,6 +39,7 @@ class Table:
     bar: int = -1
     bars: Sequence[float | None] = ()
     foot: Sequence[str] = ()
+    prose: int = -1
 
 
 def layer_table(summary: Summary) -> Table:
@@ -44,9 +49,41 @@ def layer_table(summary: Summary) -> Table:
 
 def epoch_table(history: History) -> Table:
     """A row an epoch."""
-    names = history.columns
+    names = history.shown_columns
     rows = [cells(row, names) for row in history]
     return Table("Epochs" if history[0].step is None else "Steps", titles(names), rows, frozenset(range(len(names))))
+
+
+def written_table(view: RunView) -> list[Table]:
+    """What the network wrote with the weights of each row of the history, the newest first; of very many rows some,
+    evenly spread. None where it wrote nothing."""
+    texts = {one.epoch: one.text for one in read_written(view.run.path)}
+    rows = [row for row in view.history if row.epoch in texts]
+    if not rows:
+        return []
+    shown = [
+        rows[-1 - i] for i in sorted({round(i) for i in np.linspace(0, len(rows) - 1, min(len(rows), MAX_WRITTEN))})
+    ]
+    unit, loss = (
+        ("epoch" if rows[0].step is None else "step"),
+        ("train_loss" if rows[-1].val_loss is None else "val_loss"),
+    )
+    cells = [
+        (
+            str(row.epoch if row.step is None else row.step),
+            _loss(row.value(loss)),
+            harmless(texts[row.epoch].strip("\n")),
+        )
+        for row in shown
+    ]
+    some = (
+        f", after {len(shown)} of {len(rows):,} {unit if unit == 'epoch' else 'row'}s" if len(shown) < len(rows) else ""
+    )
+    return [Table(f"What it wrote{some}", (unit, loss.replace("_", " "), "text"), cells, frozenset({0, 1}), prose=2)]
+
+
+def _loss(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def class_table(confusion: np.ndarray, names: Sequence[str], counts: str = "samples") -> Table:

@@ -1,7 +1,8 @@
 """Run folders: one training run with all that is needed to understand, evaluate and repeat it.
 
-model.net  config.json  env.json  metrics.csv  checkpoints/{last,prev,best}.safetensors; when it is over result.json,
-weights.safetensors (params and buffers alone, for other programs), plots/ and report.html; failure.json if it failed
+model.net  config.json  env.json  metrics.csv  checkpoints/{last,prev,best}.safetensors, of a network that writes
+samples.jsonl (what it wrote at each row of metrics.csv); when it is over result.json, weights.safetensors (params and
+buffers alone, for other programs), plots/ and report.html; failure.json if it failed
 """
 
 from __future__ import annotations

@@ -108,6 +108,11 @@ class History:
         """The columns that have something in them."""
         return columns(self.epochs)
 
+    @property
+    def shown_columns(self) -> tuple[str, ...]:
+        """Those of a table for people: in a run that is counted in steps the numbers of its rows say nothing more."""
+        return tuple(name for name in self.columns if name != "epoch" or "step" not in self.columns)
+
     def _repr_html_(self) -> str:
         from netdsl.ground.markup import heading, paragraph, table  # here, since training has no use for it
         from netdsl.training.drawing.curves import draw_curves
@@ -117,9 +122,10 @@ class History:
             return paragraph("no epoch is finished")
         with style():
             curves = svg_text(draw_curves(self.column, self.best.epoch if self.best else None))
-        title = heading("1 epoch" if len(self) == 1 else f"{len(self)} epochs")
-        head = titles(self.columns)
-        rows = [cells(row, self.columns) for row in self.epochs]
+        unit, count = ("epoch", len(self)) if self[-1].step is None else ("step", self[-1].step)
+        title = heading(f"{count:,} {unit}{'s' * (count != 1)}")
+        head = titles(self.shown_columns)
+        rows = [cells(row, self.shown_columns) for row in self.epochs]
         return title + curves + table(head, rows, len(head))
 
 
@@ -146,7 +152,7 @@ def _cell(name: str, value: float | None) -> str:
         return ""
     if measure is not None:
         return measure.shown(value)
-    forms = {"epoch": "d", "lr": ".3g", "seconds": ".1f", "samples_per_second": ",.0f"}
+    forms = {"epoch": "d", "step": ",d", "lr": ".3g", "seconds": ".1f", "samples_per_second": ",.0f"}
     return format(value, forms.get(name, ".4f"))
 
 

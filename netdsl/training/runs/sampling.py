@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,11 +15,15 @@ from netdsl.analysis.writing import why_not
 from netdsl.ground.diagnostics import UserError
 from netdsl.ground.reading import shown
 from netdsl.training.data.texts import BYTE_NAMES, text_of
-from netdsl.training.runs.engine import Engine
+from netdsl.training.runs.checkpoint import weights_of
+from netdsl.training.runs.engine import Engine, new_model
 from netdsl.training.runs.folder import load_run, read_run
 
 if TYPE_CHECKING:
     from netdsl.pipeline import Net
+
+SAMPLED = 200  # characters that a network writes for each row of the history
+MOST_MACS = 20_000_000_000  # that they may take: some seconds
 
 
 @dataclass(frozen=True)
@@ -43,19 +47,60 @@ def written(
     opened = read_run(run)
     net, model, _ = load_run(opened, which, on_note, Engine(level=0))
     names = vocabulary(net, opened.config.classes, run)
-    begun = prompt if prompt is not None else "\n" if "\n" in names or names == BYTE_NAMES else names[0]
+    begun = prompt if prompt is not None else _start(names)
     if not begun:
         raise UserError("the prompt is empty", help="leave `--prompt` out, or give a character")
-    ids = text_of("the prompt", begun.encode(), names=names).ids.astype(np.int64)
-    return _pieces(begun if prompt is not None else "", model, ids, count, how, names)
+    return _pieces(begun if prompt is not None else "", model, _ids(begun, names), count, how, names)
+
+
+def _start(names: tuple[str, ...]) -> str:
+    """What a text begins behind: a line's end, or the first character where there is none."""
+    return "\n" if "\n" in names or names == BYTE_NAMES else names[0]
+
+
+def _ids(prompt: str, names: tuple[str, ...]) -> np.ndarray:
+    return text_of("the prompt", prompt.encode(), names=names).ids.astype(np.int64)
+
+
+class Writer:
+    """Writes with a network while it is trained, by a module of its own: it changes nothing of the training, nor draws
+    from its numbers. names: those of its characters."""
+
+    def __init__(self, net: Net, names: tuple[str, ...]) -> None:
+        self._net, self._names, self._how = net, names, Sampling()
+        self._model: Any = None
+
+    def write(self, weights: Mapping[str, np.ndarray]) -> str:
+        """What it writes with these params and buffers, always with the same draws: SAMPLED characters."""
+        if self._model is None:
+            self._model = new_model(self._net, Engine(level=0))
+        for name, array in weights_of(self._model).items():
+            array[...] = weights[name]
+        with np.errstate(all="ignore"):
+            pieces = _pieces("", self._model, _ids(_start(self._names), self._names), SAMPLED, self._how, self._names)
+            return "".join(pieces)
+
+
+def writer_of(net: Net, names: tuple[str, ...]) -> Writer | None:
+    """What writes for each row of the history of a net that learns a text of these characters; None where it cannot,
+    or where that would take more than MOST_MACS."""
+    if why_no_text(net, names):
+        return None
+    cost = SAMPLED * net.graph.num_macs // net.graph.input_type.length
+    return Writer(net, names) if cost <= MOST_MACS else None
+
+
+def why_no_text(net: Net, names: tuple[str, ...]) -> str:
+    """Why a network that learned data of these classes cannot write a text, in words; "" where it can."""
+    reason = why_not(net.graph, net.recipe.loss)
+    if not reason and names != BYTE_NAMES and not all(len(name) == 1 for name in names):
+        reason = "it learned numbers, which stand for no characters"
+    return reason
 
 
 def vocabulary(net: Net, names: tuple[str, ...], run: Path) -> tuple[str, ...]:
     """The characters, or the names of bytes, of a network that learned a text. Raises UserError for another one."""
-    reason = why_not(net.graph, net.recipe.loss)
-    if not reason and names != BYTE_NAMES and not all(len(name) == 1 for name in names):
-        reason = "it learned numbers, which stand for no characters"
-    if reason:
+    if reason := why_no_text(net, names):
         raise UserError(f"{shown(run)} cannot write a text: {reason}", help="`netdsl explain embed` shows one that can")
     return names
 

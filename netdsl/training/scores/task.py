@@ -35,6 +35,9 @@ from netdsl.training.scores.measures import (
     place_accuracy,
 )
 
+TOKEN = "token"
+"""The place of tokens that are no characters of a text."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -66,6 +69,11 @@ class Task:
     def leading(self) -> Measure:
         """The measure that says most."""
         return self.measures[0]
+
+    @property
+    def learns_text(self) -> bool:
+        """Whether the tokens are characters or bytes, and the next one is what it learns."""
+        return self.writes and self.place != TOKEN
 
     @property
     def gives_one_class(self) -> bool:
@@ -128,7 +136,7 @@ def _of_tokens(loss: str, takes: Tensor, gives: Tensor, classes: tuple[str, ...]
     """A class for each token: the next one, where the classes are those of the ids that are given."""
     writes = takes.is_ids and gives.channels == takes.limit
     are_characters = all(len(name) == 1 for name in classes) and not all(name.isdecimal() for name in classes)
-    unit = "byte" if classes == BYTE_NAMES else "character" if writes and are_characters else "token"
+    unit = "byte" if classes == BYTE_NAMES else "character" if writes and are_characters else TOKEN
     measures = (PERPLEXITY, bits_per(unit), place_accuracy(unit))
     if not writes:
         measures = (place_accuracy(unit), PERPLEXITY, bits_per(unit))
