@@ -45,10 +45,16 @@ class WritingNetwork(TokenNetwork):
         return made.reshape(*prompt.shape[:-1], n)
 
     def continued(
-        self, texts: Array, temperature: float, top_k: int | None, rng: np.random.Generator, cache: bool
+        self,
+        texts: Array,
+        temperature: float,
+        top_k: int | None,
+        rng: np.random.Generator,
+        cache: bool,
+        known: int | None = None,
     ) -> Iterator[Array]:
-        """texts (N, S) -> the numbers that follow, (N,) at a time, without end. Where the window is full, its second
-        half begins the next one. Raises ValueError."""
+        """texts (N, S) -> the numbers that follow, (N,) at a time, without end. known: numbers below it alone; None:
+        all. Where the window is full, its second half begins the next one. Raises ValueError."""
         if not texts.size or texts.dtype.kind not in "iu":
             raise ValueError(f"a text has one whole number or more, not {texts.dtype} of the shape {texts.shape}")
         states: dict[str, Any]
@@ -60,6 +66,6 @@ class WritingNetwork(TokenNetwork):
                 seen, states = new[:, :0], {}
             seen = np.concatenate([seen, new], axis=1)
             logits = self.next_logits(new, states) if cache else self.next_logits(seen, {})
-            drawn = drawn_ids(logits[:, -1], temperature, top_k, rng)
+            drawn = drawn_ids(logits[:, -1, :known], temperature, top_k, rng)
             yield drawn
             new = drawn[:, None]

@@ -109,7 +109,7 @@ def _pieces(
     begun: str, model: Any, ids: np.ndarray, count: int, how: Sampling, names: tuple[str, ...]
 ) -> Iterator[str]:
     rng = np.random.default_rng(how.seed)
-    numbers = model.continued(ids[None], how.temperature, how.top_k, rng, how.cache)
+    numbers = model.continued(ids[None], how.temperature, how.top_k, rng, how.cache, len(names))
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     yield begun
     for drawn in islice(numbers, count):
@@ -117,7 +117,7 @@ def _pieces(
         if names == BYTE_NAMES:
             yield harmless(decoder.decode(bytes([number])))
         else:
-            yield harmless(names[number]) if number < len(names) else "\N{REPLACEMENT CHARACTER}"
+            yield harmless(names[number])
     yield decoder.decode(b"", True)
 
 
