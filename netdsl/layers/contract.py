@@ -42,6 +42,8 @@ image and a volume where it goes through `x.space`. `attrs` is a dict of attr na
                                          makes them of all; it finds its other arguments as forward does. state: what
                                          it gave for the tokens before these, None at the beginning. Optional; None of
                                          a layer whose tokens need those behind them. One that is `by_token` needs none
+    of_few(x, ...) -> y                  a kernel: what forward makes of tokens (N, S, D) at inference, faster where
+                                         they are few; for layers that are `by_token`. Optional
     goes_on(attrs) -> bool               whether it can with these attrs: not where its tokens need those behind them
     variants: the layer with other kernels, for attrs by which it computes something else (`gelu tanh`): a tuple of
     LayerDef, of which the first whose `when(attrs)` holds stands in its place (`of`); all else is as the layer's own
@@ -215,6 +217,7 @@ class LayerDef:
     ties: str = ""
     go_on: Callable[..., Any] | None = None
     goes_on: Callable[[Attrs], bool] = always
+    of_few: Callable[..., Any] | None = None
     variants: tuple[LayerDef, ...] = ()
     when: Callable[[Attrs], bool] = always
     draws: Callable[..., tuple[Callable[..., Any], Sizes, float]] | None = None
