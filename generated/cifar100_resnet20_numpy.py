@@ -232,30 +232,41 @@ def probabilities_of(target, like):
     return target.astype(like.dtype)
 
 
-def total_weight(target, weights, num_classes):
-    """What a mean over targets divides by: the sum of the labels' weights, else how many places there are."""
+def kept_labels(labels, ignore):
+    """labels (N, ...) -> the same with some class in place of `ignore`, which may be none of them."""
+    return labels if ignore is None else np.where(labels == ignore, 0, labels)
+
+
+def total_weight(target, weights, num_classes, ignore=None):
+    """What a mean over targets (N, ...) divides by: the sum of the labels' weights, else how many places there are;
+    without those of the label `ignore`."""
     if not np.issubdtype(target.dtype, np.integer):
         return target.size / num_classes
+    kept = target if ignore is None else target[target != ignore]
     if weights is None:
-        return target.size
-    check_labels(target, num_classes)
-    return float(np.asarray(weights)[target].sum())
+        return kept.size
+    if kept.size:
+        check_labels(kept, num_classes)
+    return float(np.asarray(weights)[kept].sum())
 
 
-def soft_cross_entropy(logits, target, smooth=0.0, weights=None):
+def soft_cross_entropy(logits, target, smooth=0.0, weights=None, ignore=None):
     """logits (N, K, ...), target labels (N, ...) or probabilities (N, K, ...) -> mean loss, dlogits.
 
     The loss of one place is -sum over k of t_k * log(softmax_k), t_k = weights_k * ((1 - smooth) * target_k +
     smooth / K), weights 1 if there are none (label smoothing: Szegedy et al. 2016, section 7); dlogits =
-    sum(t) * softmax - t. The mean of labels is by their weights, that of probabilities by places, as in PyTorch.
+    sum(t) * softmax - t. The mean of labels is by their weights, that of probabilities by places, as in PyTorch. Places
+    of the label `ignore` do not count; where all are such, the loss is 0.
     """
-    wanted = probabilities_of(target, logits)
+    wanted = probabilities_of(kept_labels(target, ignore), logits)
     t = (1 - smooth) * wanted + smooth / logits.shape[1]
+    if ignore is not None:
+        t *= np.expand_dims(target != ignore, 1)
     if weights is not None:
         t *= np.asarray(weights, logits.dtype).reshape(-1, *[1] * (logits.ndim - 2))
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    size = total_weight(target, weights, logits.shape[1])
+    size = total_weight(target, weights, logits.shape[1], ignore) or 1.0
     return -(t * log_p).sum() / size, (np.exp(log_p) * t.sum(axis=1, keepdims=True) - t) / size
 
 

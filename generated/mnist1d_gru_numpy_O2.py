@@ -281,6 +281,7 @@ class Cell:
             most = max(1, self.piece // h)  # a step has n rows
             self.factors = w.scratch("recurrent factors", lambda n: (self.rows + 2, max(n, min(t * n, most)) * h))
             self.dweight = w.scratch("recurrent dweight", lambda n: (max(d, h), h), common=True)
+            self.dx_part = w.scratch("recurrent dx", lambda n: (t * n, d), common=True)
 
     def kept(self, key, shape):
         """An array for each block, which in training is kept for the backward pass."""
@@ -392,7 +393,7 @@ class Cell:
 
     def input_gradient(self, slab, dx, is_first):
         """dx (T*n, D): the sum over the gates."""
-        part = self.w.scratch("recurrent dx", lambda n: (self.length * n, dx.shape[1]))[self.w.block]
+        part = self.dx_part[self.w.block]
         for dz, (number, _) in zip(slab, self.inner, strict=False):
             weight, dz = self.gate(self.weight_ih, number), dz.reshape(-1, self.hidden)
             if is_first:

@@ -157,20 +157,25 @@ def ln_forward(x, weight, bias, eps=1e-5, axis=1):
     mean = x.mean(axis=axis, keepdims=True)
     inv_std = 1 / np.sqrt(((x - mean) ** 2).mean(axis=axis, keepdims=True) + eps)
     x_hat = (x - mean) * inv_std
-    y = x_hat if weight is None else weight.reshape(shape) * x_hat + bias.reshape(shape)
-    return y, (x_hat, inv_std, weight, axis, shape)
+    y = x_hat if weight is None else weight.reshape(shape) * x_hat
+    if bias is not None:
+        y = y + bias.reshape(shape)
+    return y, (x_hat, inv_std, weight, bias is not None, axis, shape)
 
 
 def ln_backward(dy, saved):
     """dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight."""
-    x_hat, inv_std, weight, axis, shape = saved
+    x_hat, inv_std, weight, has_bias, axis, shape = saved
     g = dy if weight is None else dy * weight.reshape(shape)
     means = [part.mean(axis=axis, keepdims=True) for part in (g, g * x_hat)]
     dx = inv_std * (g - means[0] - x_hat * means[1])
     if weight is None:
         return dx, {}
     others = tuple(a for a in range(dy.ndim) if a != axis)
-    return dx, {"weight": (dy * x_hat).sum(axis=others), "bias": dy.sum(axis=others)}
+    grads = {"weight": (dy * x_hat).sum(axis=others)}
+    if has_bias:
+        grads["bias"] = dy.sum(axis=others)
+    return dx, grads
 
 
 def softmax(x, axis):

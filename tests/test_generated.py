@@ -11,10 +11,11 @@ from conftest import SMALL
 
 from netdsl.pipeline import compile_file, run_module
 from netdsl.targets.torch.running import torch_model
+from netdsl.verify.batches import in_dtype, random_input
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERATED = ROOT / "generated"
-FAST = ("lenet", "bn_cnn", "resnet20", "mnist1d_cnn", "mnist1d_gru")  # shown at -O2, too
+FAST = ("lenet", "bn_cnn", "resnet20", "mnist1d_cnn", "mnist1d_gru", "char_gpt")  # shown at -O2, too
 FOR_CUPY = ("lenet", "resnet20")  # shown for CuPy, too
 
 
@@ -89,7 +90,8 @@ def test_the_torch_module_gives_what_the_numpy_module_gives(small_spec):
     names = [name for name in other.state_dict() if not name.endswith("num_batches_tracked")]
     assert sorted(names) == sorted(weights)
     assert [name for name, _ in other.named_parameters()] == list(model.params)
-    x = np.random.default_rng(0).standard_normal((4, *numpy_module.INPUT_SHAPE))
+    x = random_input(compile_file(small_spec).graph.input, 4, np.random.default_rng(0))
+    x = in_dtype(x, "float64")
     with torch.no_grad():
         expected = other(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(model.forward(x), expected, rtol=1e-8, atol=1e-12)

@@ -144,7 +144,8 @@ def test_verify_finds_a_wrong_backward(net, sine, monkeypatch):
     right = module.sine_backward
     wrong = replace(sine, backward=lambda dy, saved: (1.001 * right(dy, saved)[0], right(dy, saved)[1]))
     monkeypatch.setattr(
-        "netdsl.targets.live.interpreter.layer_of", lambda op: wrong if op == "sine" else netdsl.layers.layer_of(op)
+        "netdsl.targets.live.interpreter.layer_at",
+        lambda node: wrong if node.op == "sine" else netdsl.layers.layer_at(node),
     )
     monkeypatch.setattr("netdsl.verify.agreement.torch_checks", lambda *args: [])
     monkeypatch.setattr("netdsl.verify.agreement.optimizer_steps", lambda *args: [])

@@ -38,7 +38,7 @@ def buffer_starts(graph: Graph) -> list[tuple[str, ParamSpec, Start]]:
 
 def _start(spec: ParamSpec, scheme: str) -> Start:
     starts, fans = SCHEMES[scheme], (spec.fan_in, spec.fan_out)
-    if spec.init == "torch":
+    if spec.init == "uniform":
         return Start(torch_uniform, fans)
     kernels = {"weight": starts.weight, "bias": starts.bias, "normal": normal, "embedding": starts.embedding}
     kernel = kernels.get(str(spec.init))

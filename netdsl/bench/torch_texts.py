@@ -16,7 +16,7 @@ from torch import nn
 
 from netdsl.analysis.loss import logits_layers
 from netdsl.analysis.writing import goes_on, window_of
-from netdsl.bench.contestants import Job, LeftOut
+from netdsl.bench.contestants import Job
 from netdsl.bench.torch_contestants import TorchEager
 
 
@@ -138,8 +138,6 @@ class CachedWriter(TorchEager):
     recurrent: type[KeptRecurrent] | type[Cells] = KeptRecurrent
 
     def __init__(self, job: Job) -> None:
-        if job.net.graph.has_shares and any(node.shares is not None and goes_on(node) for node in job.net.graph.nodes):
-            raise LeftOut("layers that look back share their params")
         super().__init__(job)
         self.window = window_of(job.net.graph)
 

@@ -113,14 +113,14 @@ def _text_lines(name: str, data: NamedData | None, chars: int) -> list[str]:
     from netdsl.ground.reading import reading, shown
     from netdsl.training.data.built_in import named_text
     from netdsl.training.data.places import data_dir
-    from netdsl.training.data.texts import read_text
+    from netdsl.training.data.texts import text_of
 
     if data is not None:
         text = named_text(name, data_dir())
     else:
         with reading(Path(name)):
             raw = Path(name).read_bytes()
-        text = read_text(shown(name), raw)
+        text = text_of(shown(name), raw)
     known = " ".join({"\n": "newline", " ": "space"}.get(c, plain(c)) for c in text.vocabulary)
     counts = f"{len(text.ids):,} characters, {len(text.vocabulary)} different ones"
     lines = [

@@ -101,7 +101,8 @@ def _as_text(scores: Scores, task: Task, dataset: Dataset, which: str) -> str:
 
     measures = [f", {measure.title} {measure.shown(scores.values[measure.name])}" for measure in task.measures]
     what = f"windows of {dataset.written.partition(' ')[0]} {task.place}s" if task.writes else "test samples"
-    samples = f"{scores.samples} {what} of {plain(dataset.name)}"
+    name = f"the validation part of {plain(dataset.name)}" if dataset.held and task.writes else plain(dataset.name)
+    samples = f"{scores.samples} {what} of {name}"
     lines = [f"{samples}, {which}: loss {scores.loss:.4f}{''.join(measures)}"]
     names = [plain(str(row["class"])) for row in _per_class(scores, task)]
     tables = [_class_table(scores, task, names), _confusion_table(scores, names)] if names else []

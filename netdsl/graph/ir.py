@@ -28,7 +28,7 @@ def show_shape(shape: Shape) -> str:
 class ParamSpec:
     """A tensor of a layer: PyTorch's name and shape, and how it starts.
 
-    init: `weight` and `bias` follow the spec's scheme (he, xavier, torch, gpt) with the fans given; `torch` is
+    init: `weight` and `bias` follow the spec's scheme (he, xavier, torch, gpt) with the fans given; `uniform` is
     PyTorch's own start, uniform within 1 / sqrt(fan_in), whatever the scheme; `zeros`, `ones` and a number are what
     they say; `normal` is the normal distribution with the standard deviation 0.02, `embedding` that with 1, or what the
     scheme says.

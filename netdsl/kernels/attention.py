@@ -10,7 +10,7 @@ from netdsl.kernels.positions import rotary_table
 from netdsl.kernels.stable import softmax
 
 
-def turned(x: Array, table: Array) -> Array:
+def rotated(x: Array, table: Array) -> Array:
     """x (..., T, D), table (2, T, D/2) -> features i and i + D/2 of token t, as a point of the plane, turned by the
     angle of t and i (Su et al. 2021, eq. 34; the pairs as in Hugging Face's LlamaAttention and in GPT-NeoX)."""
     cos, sin = table
@@ -19,9 +19,9 @@ def turned(x: Array, table: Array) -> Array:
     return np.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
 
 
-def turned_back(dy: Array, table: Array) -> Array:
-    """dy (..., T, D), table (2, T, D/2) -> dx of `turned`: it turns by the negative angles."""
-    return turned(dy, table * np.array([1, -1], table.dtype)[:, None, None])
+def rotated_back(dy: Array, table: Array) -> Array:
+    """dy (..., T, D), table (2, T, D/2) -> dx of `rotated`: it turns by the negative angles."""
+    return rotated(dy, table * np.array([1, -1], table.dtype)[:, None, None])
 
 
 def queries_keys_values(x: Tokens, weight: Array, bias: Param, heads: int, kv: int) -> tuple[Array, Array, Array]:
@@ -87,7 +87,7 @@ def attend(
     q, k, v = queries_keys_values(x, weight, bias, heads, kv)
     table = None if base is None else rotary_table(0, t, d // heads, base, x.dtype)
     if table is not None:
-        q, k = turned(q, table), turned(k, table)
+        q, k = rotated(q, table), rotated(k, table)
     weights = attention_weights(q, k, causal)  # (N, kv, heads/kv, T, T)
     used = weights if factor is None else weights * factor.reshape(weights.shape)
     mixed, y = mixed_values(used, v, out_weight, out_bias)
@@ -111,7 +111,7 @@ def attention_backward(dy: Tokens, saved: Saved) -> tuple[Tokens, Grads]:
     dk = np.matmul(dscores.swapaxes(3, 4), q).sum(axis=2, keepdims=True) * size**-0.5
     dv = np.matmul(used.swapaxes(3, 4), dmixed).sum(axis=2, keepdims=True)
     if table is not None:
-        dq, dk = turned_back(dq, table), turned_back(dk, table)
+        dq, dk = rotated_back(dq, table), rotated_back(dk, table)
     parts = [part.transpose(0, 3, 1, 2, 4).reshape(n * t, -1) for part in (dq, dk, dv)]
     dqkv, rows = np.concatenate(parts, axis=1), dy.reshape(n * t, d)
     grads = {

@@ -59,6 +59,7 @@ _ELSEWHERE = {
     **dict.fromkeys(("optimizer", "optim", "optimiser"), "opt"),
     **dict.fromkeys(("batchsize", "bs"), "batch"),
     **dict.fromkeys(("dataset",), "data"),
+    **dict.fromkeys(("shakespeare", "shakespearechar"), "tinyshakespeare"),
     **dict.fromkeys(("criterion", "lossfunction"), "loss"),
     **dict.fromkeys(("scheduler", "lrscheduler", "lrschedule"), "schedule"),
     **dict.fromkeys(("valsplit", "validationsplit", "validation", "valfraction"), "val"),

@@ -18,7 +18,7 @@ from netdsl.kernels.attention import (
     dropped_weights,
     mixed_values,
     queries_keys_values,
-    turned,
+    rotated,
 )
 from netdsl.kernels.positions import rotary_table
 from netdsl.kernels.stable import softmax
@@ -176,7 +176,7 @@ def attention_go_on(
     end = begin + x.shape[1]
     if rope:
         table = rotary_table(begin, end, q.shape[-1], base, x.dtype)
-        q, k = turned(q, table), turned(k, table)
+        q, k = rotated(q, table), rotated(k, table)
     keys, values = appended(keys, k, begin), appended(values, v, begin)
     weights = attention_weights(q, keys[:, :, :, :end], x.shape[1] > 1)  # a single token reads all
     _, y = mixed_values(weights, values[:, :, :, :end], out_proj_weight, out_proj_bias)
@@ -227,6 +227,8 @@ WITH_DROPOUT = '''class SelfAttentionWithDropout(SelfAttention):
         self.dropout = nn.Dropout(dropout)
 
     def mix(self, q, k, v):
+        if not self.training:
+            return super().mix(q, k, v)
         k, v = (part.repeat_interleave(self.heads // self.kv, dim=1) for part in (k, v))
         scores = q @ k.transpose(2, 3) * self.size**-0.5
         if self.causal:

@@ -92,3 +92,38 @@ def test_an_embedding_is_pytorchs_or_that_of_a_gpt(scheme, std):
     array = initial_array(spec, start, np.random.default_rng(0), np.dtype("float32"))
     assert array.dtype == np.float32
     np.testing.assert_allclose([array.std(), array.mean() + 1], [std, 1], rtol=0.03)  # 20,000 numbers
+
+
+def made_by_pytorch(text):
+    """The params of the module as PyTorch makes it, without netdsl's numbers, and the net."""
+    torch = pytest.importorskip("torch")
+    net = compile_text(text, "tiny")
+    torch.manual_seed(0)
+    module = net.module("torch").Model()
+    return {name: param.detach().numpy() for name, param in module.named_parameters()}, net
+
+
+def test_a_pytorch_module_on_its_own_starts_as_gpt_2_does():
+    params, net = made_by_pytorch(f"{GPT}train {{ init gpt }}")
+    for name, array in net.build(seed=0).params.items():
+        if array.std() < 1e-8:
+            assert np.array_equal(params[name], array), name
+        else:
+            np.testing.assert_allclose(params[name].std(), array.std(), rtol=0.25, err_msg=name)  # 384 numbers or more
+
+
+def test_what_has_a_start_of_its_own_keeps_it_in_pytorch():
+    text = "input 12x64\nemb: linear 64 -> cls -> pos -> res { mha 2 } -> scale 0.5 -> lstm 32 -> take -1 -> linear 9\n"
+    params, net = made_by_pytorch(f"{text}train {{ init gpt }}")
+    for name, array in net.build(seed=0).params.items():
+        np.testing.assert_allclose(params[name].std(), array.std(), rtol=0.4, atol=1e-8, err_msg=name)
+        np.testing.assert_allclose(params[name].mean(), array.mean(), atol=0.05, err_msg=name)
+
+
+def test_other_schemes_write_nothing_of_it():
+    for scheme in set(SCHEMES) - {"gpt"}:
+        assert "start_as_gpt" not in compile_text(f"{GPT}train {{ init {scheme} }}").torch_source()
+    assert (
+        '        start_as_gpt(self, ("linear1.weight",), 1, ())\n'
+        in compile_text("input 8\nres { linear 8 }\ntrain { loss mse, init gpt }").torch_source()
+    )

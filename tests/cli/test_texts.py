@@ -60,6 +60,8 @@ def test_a_text_run_is_measured_on_its_own_and_on_other_texts(here, call, traine
     assert code == 0 and (told["loss"], told["perplexity"]) == (result["test_loss"], result["test_perplexity"])
     assert set(told) == {"loss", "perplexity", "bits", "accuracy", "samples"}
     (here / "other.txt").write_text("the night is in the forests\n" * 3)
+    _, out, _ = call("eval", "run")
+    assert "windows of 16 characters of the validation part of tyger.txt, best checkpoint: loss" in out
     for data in ("other.txt", "text other.txt", 'text "other.txt"'):
         code, out, err = call("eval", "run", "--data", data)
         assert code == 0 and out.startswith("6 windows of 16 characters of other.txt, best checkpoint: loss "), err

@@ -1,13 +1,14 @@
 """Attention with the words of decoders: what a token may read, which heads share keys, how positions turn queries, how
 tokens go on; and what is said where these do not fit."""
 
+import inspect
 import itertools
 
 import numpy as np
 import pytest
 
 from netdsl.ground.diagnostics import SpecError
-from netdsl.kernels.attention import turned, turned_back
+from netdsl.kernels.attention import rotated, rotated_back
 from netdsl.kernels.positions import rotary_table, sincos_table
 from netdsl.layers import layer_at, layer_of
 from netdsl.pipeline import compile_text
@@ -28,8 +29,8 @@ def go_on(model, name, x, state):
     node = model.layer(name).node
     layer = layer_of(node.op)
     arguments = {p.argument: model.params[p.full_name(name)] for p in node.params} | dict(node.attrs)
-    asked = list(layer.go_on.__code__.co_varnames[1 : layer.go_on.__code__.co_argcount - 1])
-    return layer.go_on(x, *(arguments.get(name) for name in asked), state)
+    asked = [argument for argument in inspect.signature(layer.go_on).parameters if argument not in ("x", "state")]
+    return layer.go_on(x, state=state, **{argument: arguments.get(argument) for argument in asked})
 
 
 @pytest.mark.parametrize("words", [*WORDS, "causal dropout=0.5"])
@@ -69,7 +70,7 @@ def test_turned_queries_and_keys_know_how_far_apart_they_are_and_no_more():
     rng = np.random.default_rng(0)
     q, k = rng.standard_normal((2, 6))
     table = rotary_table(0, 50, 6, 10000.0, np.float64)
-    scores = turned(np.tile(q, (50, 1)), table) @ turned(np.tile(k, (50, 1)), table).T
+    scores = rotated(np.tile(q, (50, 1)), table) @ rotated(np.tile(k, (50, 1)), table).T
     for apart in (-40, -3, 0, 7, 49):
         diagonal = np.diagonal(scores, apart)
         np.testing.assert_allclose(diagonal, diagonal[0], rtol=1e-11)
@@ -78,7 +79,7 @@ def test_turned_queries_and_keys_know_how_far_apart_they_are_and_no_more():
 
 def test_turning_back_undoes_turning():
     x, table = tokens(), rotary_table(3, 10, 8, 100.0, np.float64)
-    np.testing.assert_allclose(turned_back(turned(x, table), table), x, atol=1e-14)
+    np.testing.assert_allclose(rotated_back(rotated(x, table), table), x, atol=1e-14)
 
 
 def test_rope_is_that_of_hugging_face():
@@ -88,7 +89,7 @@ def test_rope_is_that_of_hugging_face():
     emb = np.concatenate([np.outer(np.arange(7), inv_freq)] * 2, axis=-1)
     rotated_half = np.concatenate([-x[..., size // 2 :], x[..., : size // 2]], axis=-1)
     expected = x * np.cos(emb) + rotated_half * np.sin(emb)
-    np.testing.assert_allclose(turned(x, rotary_table(0, 7, size, base, np.float64)), expected, atol=1e-14)
+    np.testing.assert_allclose(rotated(x, rotary_table(0, 7, size, base, np.float64)), expected, atol=1e-14)
 
 
 @pytest.mark.parametrize("words", WORDS)

@@ -8,7 +8,7 @@ from graphs import GraphBuilder
 
 from netdsl.graph.recipe import SCHEMES
 from netdsl.layers import layer_at, layer_of
-from netdsl.pipeline import compile_text
+from netdsl.pipeline import check_text, compile_text
 from netdsl.targets.contract import Device, Workers
 from netdsl.verify.agreement import verify
 from netdsl.verify.batches import random_batch
@@ -159,3 +159,10 @@ def test_two_inputs_may_go_through_one_recurrent_layer(op):
     both = b.merge("cat", first, b.put(text, right, shares="body"))
     net = b.net(_=b.put("take -1 -> linear 2", both))
     assert everywhere.check(net, 4, 0, True, text) is not None
+
+
+@pytest.mark.parametrize("op", GATES)
+def test_most_params_may_lie_in_a_recurrent_layer(op):
+    """They are those of its state: a smaller input does not help."""
+    _, said = check_text(f"input 6x4\n{op} 512 layers=2 -> take -1 -> linear 3")
+    assert said == []

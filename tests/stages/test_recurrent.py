@@ -6,8 +6,10 @@ import pytest
 from fast_twins import KINDS, assert_twins, batch, near, near_all, twins
 
 from netdsl.passes.make_plan import make_plan
+from netdsl.passes.tile_batch import block_size
 from netdsl.pipeline import compile_text
 from netdsl.stages.recurrent import Cell, panel_width
+from netdsl.targets.fast.emitter import WORTH_SPLITTING
 
 KINDS_OF_CELLS = ["lstm", "gru", "rnn", "rnn relu"]
 SETTINGS = ["", "nobias", "layers=2", "layers=3 nobias", "bi", "bi layers=2 dropout=0.4", "layers=3 dropout=0.25"]
@@ -75,6 +77,35 @@ def test_workers_of_both_kinds_train_to_the_same_params(cell, kind):
     fast.close()
 
 
+@pytest.mark.parametrize("cell", KINDS_OF_CELLS)
+def test_all_memory_is_asked_for_before_the_first_batch(cell, monkeypatch):
+    """What is asked for later has no place of its own."""
+    net = compile_text(f"input 5x4\nlinear 4 -> {line(cell, 6, 'layers=2 bi dropout=0.3')} -> flatten -> linear 3")
+    fast = net.numpy_model(dtype="float64", level=2, workers=1)
+    x, y = batch(net, 4)
+    fast.train_step(x, y)
+    fast.forward(x)
+    buffers = fast.train_stages.__globals__["Buffers"]
+    monkeypatch.setattr(buffers, "array", lambda *_: pytest.fail("memory is asked for while it computes"))
+    fast.train_step(x, y)
+    fast.forward(x)
+    fast.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_workers_that_share_the_layers_of_one_sample_agree(kind):
+    """More than 1e8 multiplications a sample: with fewer samples than workers these share products."""
+    net = compile_text("input 40x64\nlinear 64 -> lstm 512 layers=2 -> gru 64 bi -> take -1 -> linear 3")
+    assert net.graph.num_macs > WORTH_SPLITTING
+    slow, fast = twins(net, workers=2, block=16, kind=kind)
+    x, y = batch(net, 1)
+    near(fast.forward(x), slow.forward(x), 1e-10, "inference")
+    (loss, grads), (computed, others) = (model.loss_and_gradients(x, y) for model in (slow, fast))
+    near(computed, loss, 1e-10, "loss")
+    near_all(others, grads, 1e-10, "gradient of")
+    fast.close()
+
+
 def test_a_layer_that_is_used_twice_has_one_gradient():
     for cell in KINDS_OF_CELLS:
         assert_twins(f"input 5x4\n{line(cell, 4, '')} -> {line(cell, 4, '')}\ncat {{ id | linear 4 }} -> linear 2")
@@ -85,6 +116,13 @@ def test_a_layer_that_is_used_twice_has_one_gradient():
 )
 def test_products_are_as_small_as_openblas_takes_without_laying_the_weight(n, hidden, width):
     assert panel_width(n, hidden, Cell.most) == width
+
+
+@pytest.mark.parametrize("cell", KINDS_OF_CELLS)
+def test_a_worker_takes_more_samples_at_a_time_where_layers_go_step_by_step(cell):
+    size = lambda body: block_size(compile_text(f"input {body}").graph)  # noqa: E731
+    assert size(f"7x5\n{line(cell, 6, '')}") == 128 and size("7x5\nlinear 6") == 32
+    assert size(f"4096x5\n{line(cell, 512, '')}") == 8  # 64 MiB of the largest value
 
 
 def test_panels_divide_any_size():

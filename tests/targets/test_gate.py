@@ -385,11 +385,13 @@ def test_every_recipe_passes(loss, optimizer):
     last = " -> sigmoid" if loss == "bce" else " -> logsoftmax" if loss == "nll" else ""
     options = {"ce": " smooth=0.1 weights=(1, 2, 1)", "nll": " weights=(1, 2, 1)"}.get(loss, "")
     momentum = {"sgd": " momentum=0.9 nesterov", "rmsprop": " momentum=0.5"}.get(optimizer, " wd=1e-4")
-    train = f"train {{ loss {loss}{options}, opt {optimizer}{momentum}, clip 2.5, init xavier }}"
-    net = compile_text(f"input 4\nlinear 8 -> relu -> linear 3{last}\n{train}")
-    for level in (0, 1, 2):
-        net.numpy_source(level)
-    net.torch_source()
+    for more, init in (("", "xavier"), (" wd=0.01 decay=matrices", "gpt")):
+        chosen = f"opt {optimizer}{momentum.removesuffix(' wd=1e-4') if more else momentum}{more}"
+        train = f"train {{ loss {loss}{options}, {chosen}, clip 2.5, init {init} }}"
+        net = compile_text(f"input 4\nlinear 8 -> res {{ linear 8 -> relu }} -> linear 3{last}\n{train}")
+        for level in (0, 1, 2):
+            net.numpy_source(level)
+        net.torch_source()
 
 
 @in_part("every", 5, 1, "a thousand hostile texts")

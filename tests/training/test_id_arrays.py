@@ -1,5 +1,7 @@
 """Arrays of whole numbers that a network looks up, with labels beside them or with what follows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from small_runs import ENGINES
@@ -125,6 +127,16 @@ def test_labels_that_do_not_fit_the_output_are_refused(saved):
     d = load(saved(x=X[:, :8], y=X[:, :8] % 5), TAGS)
     with pytest.raises(UserError, match="labels for 8 tokens, of 5 classes, for which `ce` needs 8x5"):
         fitted(compile_text(TAGS, "net"), d)
+    with pytest.raises(UserError, match="for which `ce` needs 8x5, but `net` gives 12") as caught:
+        fitted(compile_text(SAYS, "net"), d)
+    assert "of all tokens" in caught.value.help
+
+
+def test_a_run_of_a_text_knows_arrays_of_its_numbers(saved):
+    net = compile_text(WRITES, "net")
+    want = wanted_by(net.recipe, net.graph.input_type, net.graph.output_type)
+    want = replace(want, names=tuple("abcdefghijkl"), options={"text": "characters"})
+    assert load_dataset(str(saved(x=X)), None, want=want).classes == want.names
 
 
 def test_samples_to_predict_are_numbers_as_they_are(saved):

@@ -1,6 +1,7 @@
 """Runs that are counted in steps: cut into rows wherever the spec says, they learn what a run of epochs learns."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -190,6 +191,9 @@ def test_the_command_line_tells_steps(here, capsys):
     config = json.loads((here / "r/config.json").read_text())["recipe"]
     assert (config["steps"], config["every"]) == (27, 8)
     report = (here / "r/report.html").read_text()
+    told = dict(re.findall(r"<t[hd][^>]*>(\w[\w ]*)</t[hd]>\s*<td[^>]*>([^<]*)</td>", report))
+    assert (told["steps"], told["every"]) == ("27", "8") and "epochs" not in told and "accumulate" not in told
+    assert "of the best step" in report
     assert "--steps 54" in report and "twice as many steps" in report and ">Steps<" in report
     for command in (["eval", "r"], ["plot", "r", "curves"]):
         assert netdsl(command) == 0

@@ -17,7 +17,7 @@ from netdsl.language.train_block import with_data
 from netdsl.pipeline import compile_text
 from netdsl.training.data.datasets import load_dataset
 from netdsl.training.data.feed import Feed
-from netdsl.training.data.texts import BYTE_NAMES, decoded, read_text
+from netdsl.training.data.texts import BYTE_NAMES, decoded, text_of
 from netdsl.training.data.token_windows import Windows
 from netdsl.training.data.wanted import Wanted, wanted_by
 from netdsl.training.loop.epochs import train
@@ -68,7 +68,7 @@ def refuses(match, call, *args, **kwargs):
 
 
 def test_the_vocabulary_is_the_characters_of_the_text_in_their_order():
-    read = read_text("a", VERSE.encode())
+    read = text_of("a", VERSE.encode())
     assert read.vocabulary == CHARACTERS and decoded(read.ids, read.vocabulary) == VERSE
     assert read.ids.dtype == np.uint8 and read.unit == "character"
 
@@ -76,56 +76,56 @@ def test_the_vocabulary_is_the_characters_of_the_text_in_their_order():
 @pytest.mark.parametrize("content", ["zażółć gęślą jaźń", "日本語の文章です", "a\U0001f600b\U0001f680", "e\u0301 \xe9"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_characters_are_those_of_unicode_in_utf_8_and_utf_16(content, encoding):
-    read = read_text("a", content.encode(encoding))
+    read = text_of("a", content.encode(encoding))
     assert read.vocabulary == tuple(sorted(set(content))) and decoded(read.ids, read.vocabulary) == content
 
 
 def test_a_character_may_lie_across_the_pieces_that_are_decoded(monkeypatch):
     monkeypatch.setattr("netdsl.training.data.texts.PIECE", 3)
     content = "aä€😀" * 5
-    read = read_text("a", content.encode())
+    read = text_of("a", content.encode())
     assert decoded(read.ids, read.vocabulary) == content
 
 
 def test_more_than_256_characters_take_two_bytes_each():
     content = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))
-    read = read_text("a", content.encode())
+    read = text_of("a", content.encode())
     assert read.ids.dtype == np.uint16 and decoded(read.ids, read.vocabulary) == content
 
 
 def test_lines_that_end_with_cr_lf_end_with_lf_and_that_is_said():
-    read = read_text("a", b"one\r\ntwo\rthree\r\n")
+    read = text_of("a", b"one\r\ntwo\rthree\r\n")
     assert decoded(read.ids, read.vocabulary) == "one\ntwo\rthree\n" and "CR LF" in read.notes[0]
 
 
 def test_bytes_are_all_256_whatever_the_text_holds():
     raw = bytes(range(256)) + b"\r\n\xff"
-    read = read_text("a", raw, are_bytes=True)
+    read = text_of("a", raw, are_bytes=True)
     assert read.ids.tobytes() == raw and len(read.vocabulary) == len(set(read.vocabulary)) == 256
     assert (read.vocabulary[10], read.vocabulary[65], read.unit) == ("\\x0a", "A", "byte")
     assert decoded(np.frombuffer("é".encode(), np.uint8), BYTE_NAMES) == "é"
 
 
 def test_the_vocabulary_of_a_run_numbers_another_text():
-    read = read_text("a", b"abba", names=("x", "b", "a"))
+    read = text_of("a", b"abba", names=("x", "b", "a"))
     assert read.ids.tolist() == [2, 1, 1, 2] and read.vocabulary == ("x", "b", "a")
 
 
 def test_unknown_characters_are_named_and_counted():
     match, raw = "`a.txt` has 4 characters that the network does not know", "aéa\x07ééb".encode()
-    error = refuses(match, read_text, "`a.txt`", raw, False, ("a", "b"))
-    assert "`é` (3 times), `\\x07` (1 times)" in error.message
+    error = refuses(match, text_of, "`a.txt`", raw, False, ("a", "b"))
+    assert "`é` (3 times), `\\x07` (once)" in error.message
     many = "".join(map(chr, range(0x4E00, 0x4E00 + 20)))
-    assert "and 12 others" in refuses("20 characters", read_text, "`a`", many.encode(), False, ("a",)).message
+    assert "and 12 others" in refuses("20 characters", text_of, "`a`", many.encode(), False, ("a",)).message
 
 
 def test_what_is_no_text_is_said_with_its_place():
-    assert "bytes`" in refuses("is not UTF-8: byte 4, on line 2, is 0xff", read_text, "`a`", b"abc\n\xff").help
-    assert "bytes`" in refuses("the character NUL 2 times", read_text, "`a`", b"a\0b\0").help
-    assert "bytes`" in refuses("not UTF-8: byte 1, on line 1, is 0xe2", read_text, "`a`", b"a\xe2\x82").help
-    refuses("begins as UTF-16 and is none", read_text, "`a`", b"\xff\xfea")
-    refuses("is empty$", read_text, "`a`", b"")
-    refuses("empty but for a byte order mark", read_text, "`a`", b"\xef\xbb\xbf")
+    assert "bytes`" in refuses("is not UTF-8: byte 4, on line 2, is 0xff", text_of, "`a`", b"abc\n\xff").help
+    assert "bytes`" in refuses("the character NUL, 2 of them", text_of, "`a`", b"a\0b\0").help
+    assert "bytes`" in refuses("not UTF-8: byte 1, on line 1, is 0xe2", text_of, "`a`", b"a\xe2\x82").help
+    refuses("begins as UTF-16 and is none", text_of, "`a`", b"\xff\xfea")
+    refuses("is empty$", text_of, "`a`", b"")
+    refuses("empty but for a byte order mark", text_of, "`a`", b"\xef\xbb\xbf")
 
 
 # ------------------------------------------------------------------------------------------------------- windows
@@ -294,6 +294,7 @@ def test_a_text_is_named_in_a_train_block_and_on_the_command_line_and_kept_in_a_
         ('text "a" bytes bytes', "takes a path, and `bytes` or nothing"),
         ('text "a" stride=3', "takes a path, and `bytes` or nothing"),
         ("tinyshakespear", "did you mean `tinyshakespeare`"),
+        ("shakespeare", "did you mean `tinyshakespeare`"),
     ],
 )
 def test_what_no_text_is_in_a_train_block_is_said(entry, message):

@@ -56,7 +56,7 @@ def recurrent_params(gates: int) -> Callable[[Attrs, Tensor], tuple[ParamSpec, .
             for end in ("", "_reverse")[: sides_of(attrs)]:
                 shapes: dict[str, Sizes] = {"weight_ih": (gates * h, given), "weight_hh": (gates * h, h)}
                 shapes |= {} if attrs["nobias"] else {"bias_ih": (gates * h,), "bias_hh": (gates * h,)}
-                specs += [ParamSpec(f"{name}_l{layer}{end}", s, "torch", fan_in=h) for name, s in shapes.items()]
+                specs += [ParamSpec(f"{name}_l{layer}{end}", s, "uniform", fan_in=h) for name, s in shapes.items()]
         return tuple(specs)
 
     return params

@@ -24,9 +24,11 @@ from netdsl.targets.text.variables import names, variables
 from netdsl.targets.text.writing import writing_methods
 
 
-def class_methods(graph: Graph, recipe: Recipe, plans: tuple[Plan, Plan], until: int, samples: int) -> list[Method]:
+def class_methods(
+    graph: Graph, recipe: Recipe, plans: tuple[Plan, Plan], until: int, samples: int, kind: str
+) -> list[Method]:
     """The methods of the class that describes the network. plans: in training and at inference; samples: how many a
-    worker has of a batch, for which ways to compute a layer were chosen."""
+    worker has of a batch, for which ways to compute a layer were chosen; kind: of workers."""
     train, infer = plans
     stages, is_one = _stage_lines(train, infer, samples), _are_alike(train, infer)
     forward, at_inference = _forward_lines(train), _forward_lines(infer)
@@ -65,7 +67,12 @@ def class_methods(graph: Graph, recipe: Recipe, plans: tuple[Plan, Plan], until:
     written = [method for method in written if not gone.get(method[0].partition("(")[0], False)]
     losses = loss_methods(recipe, always=True, of_rows=judges_tokens(graph, recipe.loss))
     weights = weight_methods(recipe, graph.type_of(until).channels)
-    own = [*weights, *sequence_methods(graph), *dtype_methods(graph), *writing_methods(graph, recipe.loss)]
+    own = [
+        *weights,
+        *sequence_methods(graph),
+        *(dtype_methods(graph) if kind == "processes" else []),
+        *writing_methods(graph, recipe.loss),
+    ]
     return [*losses, *own, *(Method(head, doc, tuple(lines)) for head, doc, lines in written)]
 
 
@@ -124,7 +131,7 @@ def _input_members(graph: Graph) -> list[str]:
     return [f"input_{given.name}" if graph.takes_names else "input" for given in graph.inputs]
 
 
-def _has_stage(given: NetworkInput) -> bool:
+def has_stage(given: NetworkInput) -> bool:
     """Whether an input goes through a stage of its own, which normalises it or turns a map."""
     return bool(given.mean) or given.type.is_map
 
@@ -156,7 +163,7 @@ def _stage_lines(plan: Plan, infer: Plan | None = None, samples: int = 0) -> lis
         if given.mean:
             constants = f"{constants_text(given.mean)}, {constants_text(given.std)}"
             lines.append(f"s.{member} = NormalizedInput(w, {shape}, {constants})")
-        elif _has_stage(given):
+        elif has_stage(given):
             lines.append(f"s.{member} = Input(w, {shape})")
     others = infer.stages if infer is not None and _are_alike(plan, infer) else plan.stages
     reasons: set[str] = set()
@@ -226,7 +233,7 @@ def _forward_lines(plan: Plan) -> list[str]:
     members, titles = _members(plan.graph), _section_titles(plan)
     named = _variables(plan)
     first = zip(plan.graph.inputs, _input_members(plan.graph), _first_variables(plan.graph), strict=True)
-    lines = [f"{x} = s.{member}.forward({x})" for given, member, x in first if _has_stage(given)]
+    lines = [f"{x} = s.{member}.forward({x})" for given, member, x in first if has_stage(given)]
     for stage in plan.stages:
         if stage.output in titles:
             lines += ["", f"# {titles[stage.output]}"]

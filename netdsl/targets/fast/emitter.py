@@ -31,7 +31,7 @@ from netdsl.stages.input import Input, NormalizedInput
 from netdsl.stages.stage import Stage, Stages, Worker
 from netdsl.stages.textbook import Textbook
 from netdsl.targets.fast.common_gradients import CommonGradients
-from netdsl.targets.fast.description import class_methods, end_options
+from netdsl.targets.fast.description import class_methods, end_options, has_stage
 from netdsl.targets.fast.dialect import DIALECT
 from netdsl.targets.fast.forked_network import ForkedNetwork
 from netdsl.targets.fast.large_network import LargeNetwork
@@ -144,8 +144,9 @@ def _settled(
 ) -> tuple[list[Method], TextOf]:
     """The methods of the network's class and the text of all else, made anew without what stages do not read."""
     until, own = logits_value(graph, recipe.loss), set[str]()
+    kind = "processes" if ForkedNetwork in parts else "threads"
     for _ in range(2):
-        methods = class_methods(graph, recipe, plans, until, samples)
+        methods = class_methods(graph, recipe, plans, until, samples, kind)
         if own != _names(graph, methods):
             own = _names(graph, methods)
             asked = _questions(parts, own, graph.type_of(until).is_map) | _asked_of_windows(plans)
@@ -349,7 +350,8 @@ def _shares(graph: Graph) -> list[tuple[str, str]]:
 
 
 def _kernels(plan: Plan) -> list[Callable[..., Any] | type]:
-    kernels: list[Callable[..., Any] | type] = [NormalizedInput if given.mean else Input for given in plan.graph.inputs]
+    given = [one for one in plan.graph.inputs if has_stage(one)]
+    kernels: list[Callable[..., Any] | type] = [NormalizedInput if one.mean else Input for one in given]
     for stage in plan.stages:
         if stage.call is not None:
             kernels += [stage.call.kernel, *_functions(stage.call.arguments)]

@@ -81,11 +81,15 @@ def _size(graph: Graph) -> tuple[int, int]:
 
 def _data_lines(graph: Graph, loss: str, samples: int) -> list[str]:
     """x and y: numbers for an output of numbers, truths, else labels, in patterns where an array gives one of them, and
-    of tokens the numbers themselves, where there are as many of them as classes."""
+    of a text what follows."""
     classes, *rest = shape = graph.shape_of(graph.judged_value)
     targets = LOSSES[loss].targets
     if judges_tokens(graph, loss):
         *rest, classes = shape
+        if graph.is_plain and graph.input_type.is_ids and graph.input_type.sizes == tuple(rest):
+            limit, length = min(classes, graph.input_type.limit), graph.input_type.length
+            counting = f"(rng.integers(0, {limit}, ({samples}, 1)) + np.arange({length})) % {limit}"
+            return [f"x = {counting}  # texts that count", f"y = (x + 1) % {limit}"]
     given = f"x = {_drawn_inputs(graph, samples)}"
     if targets != "labels":
         drawn = "standard_normal(({}))" if targets == "numbers" else "integers(0, 2, ({}))"

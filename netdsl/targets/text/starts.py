@@ -14,7 +14,7 @@ from netdsl.targets.dialect import Dialect
 def start_kernels(graph: Graph, scheme: str) -> list[Callable[..., Any]]:
     """The kernels that draw the first params: those of weights, biases, positions, embeddings and residual ends."""
     kinds = {start.kernel: spec.init for _, spec, start in reversed(param_starts(graph, scheme)) if start.kernel}
-    order = ("weight", "bias", "torch", "normal", "embedding")
+    order = ("weight", "bias", "uniform", "normal", "embedding")
     return sorted(kinds, key=lambda kernel: order.index(str(kinds[kernel])))
 
 

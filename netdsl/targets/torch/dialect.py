@@ -8,6 +8,7 @@ from typing import Any
 from netdsl.layers import layer_table
 from netdsl.targets.dialect import Dialect
 from netdsl.targets.torch.names import RESERVED
+from netdsl.targets.torch.starts import START
 
 
 def _rules() -> tuple[Callable[..., Any], ...]:
@@ -16,8 +17,9 @@ def _rules() -> tuple[Callable[..., Any], ...]:
 
 
 def _helpers() -> tuple[str, ...]:
-    """The texts of the classes that the layers bring along."""
-    return tuple(text for layer in layer_table().values() for text in (*layer.torch_helpers, *layer.torch_straight))
+    """The texts of the classes that the layers bring along, and of the function that starts a GPT."""
+    texts = (text for layer in layer_table().values() for text in (*layer.torch_helpers, *layer.torch_straight))
+    return (*texts, START)
 
 
 DIALECT = Dialect(
@@ -31,7 +33,10 @@ DIALECT = Dialect(
     },
     callable=frozenset(["OrderedDict"]),
     writers=(
-        *(f"{__package__}.{name}" for name in ("emitter", "modules", "layers", "inputs", "texts", "items", "forward")),
+        *(
+            f"{__package__}.{name}"
+            for name in ("emitter", "modules", "layers", "inputs", "texts", "items", "forward", "starts")
+        ),
         "netdsl.targets.text.ends",
     ),
     rules=_rules,

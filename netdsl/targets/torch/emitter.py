@@ -24,13 +24,14 @@ from netdsl.targets.torch.items import CLASS
 from netdsl.targets.torch.layers import Layers
 from netdsl.targets.torch.modules import Modules
 from netdsl.targets.torch.scopes import Scopes
+from netdsl.targets.torch.starts import START, start_lines
 from netdsl.targets.torch.texts import attribute
 
 
 def emit_torch(graph: Graph, recipe: Recipe) -> str:
     """The text of `<name>_torch.py`."""
     shares = shares_text(graph, recipe.loss, "{}.softmax(dim=1)", "{}.sigmoid()", "torch.hstack({})")
-    return _Network(graph, logits_value(graph, recipe.loss), shares).text()
+    return _Network(graph, logits_value(graph, recipe.loss), shares).text(start_lines(graph, recipe.init))
 
 
 class _Network:
@@ -43,13 +44,17 @@ class _Network:
         self.modules = Modules(graph, self.scopes, self.layers)
         self.labels = self.scopes.labels(graph.root)
 
-    def text(self) -> str:
+    def text(self, start: tuple[str, ...] = ()) -> str:
+        """The module's text. start: the lines of the constructor that start the params otherwise than PyTorch."""
         graph, name = self.graph, class_name(self.graph.name)
         members = self.modules.members(graph.root)
-        init, methods = (*input_buffers(graph, self.labels), *members.lines), self.root_methods(members.statements)
+        init, methods = (
+            (*input_buffers(graph, self.labels), *members.lines, *start),
+            self.root_methods(members.statements),
+        )
         root = EmittedClass(name, "self", "", (), (), init, methods, (), (), frozenset())
         chosen = chosen_names(self.modules.classes, name, self.layers.helpers)
-        blocks = [text.split("\n") for text in self.layers.helpers]
+        blocks = [text.split("\n") for text in (*([START] if start else []), *self.layers.helpers)]
         for number, made in enumerate(self.modules.classes):
             own, doc = chosen[number]
             blocks.append(made.lines(own, doc))

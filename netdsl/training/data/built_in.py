@@ -25,7 +25,7 @@ from netdsl.training.data.npz import read_npz
 from netdsl.training.data.places import Place, package_file, readable_place, roots
 from netdsl.training.data.shapes import TRAIN as SHAPES_TRAIN
 from netdsl.training.data.shapes import shapes
-from netdsl.training.data.texts import Text, read_text, text_dataset
+from netdsl.training.data.texts import Text, text_dataset, text_of
 from netdsl.training.data.wanted import Wanted
 
 SPIRAL_TRAIN, SPIRAL_TEST, SPIRAL_NOISE = 1500, 300, 0.2  # points, points, radians
@@ -95,14 +95,14 @@ def named_text(name: str, data_dir: Path | None, names: tuple[str, ...] = ()) ->
     data, where = CATALOG[name], roots(data_dir)
     if not data.has_files:
         path = package_file(name)
-        return read_text(f"`{name}`", _unpacked(path, MOST_OF_TEXT * (data.train + data.test)), names=names)
+        return text_of(f"`{name}`", _unpacked(path, MOST_OF_TEXT * (data.train + data.test)), names=names)
     _check_folder(data, data_dir)
     (member,), place = data.members, readable_place(data, where)
     if place is None:
         raise missing_files(data, where)
     path = place.files[member.name]
     raw = _unpacked(path, MOST_OF_TEXT * member.size)
-    text = read_text(shown(path), raw, names=names)
+    text = text_of(shown(path), raw, names=names)
     if hashlib.sha256(raw).hexdigest() == member.sha256:
         return text
     note = f"{shown(path)} is not the `{name}` that was published ({len(raw):,} bytes, that one has {member.size:,})"

@@ -1,4 +1,5 @@
-"""Data to train on: built-in sets by name, arrays, tables and images in files and folders, all as one `Dataset`."""
+"""Data to train on: built-in sets by name, texts, arrays, tables and images in files and folders, all as one
+`Dataset`."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ TEST_FRACTION = 0.2
 def load_dataset(
     name: str, data_dir: Path | None, limit: int | None = None, seed: int = 0, want: Wanted | None = None
 ) -> Dataset:
-    """The data set called `name`: one of `DATASETS`, a file of arrays, a table, or a folder of either or of samples.
+    """The data set called `name`: one of `DATASETS`, a text, a file of arrays, a table, or a folder of arrays, tables
+    or samples.
 
     `data_dir` is where the files of `mnist` and `cifar10` are; `limit` keeps the first samples of each part;
     `seed` decides the split of data that has no test part; `want` is what is known of the network. Raises `UserError`.

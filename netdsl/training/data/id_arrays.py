@@ -84,7 +84,8 @@ def id_parts(
     if not want.needs_labels:
         text = f"{shown(path)} has no targets `y`, and what follows a number is a class"
         raise UserError(f"{text}, which the loss `{want.loss}` cannot take", help="add y=..., or use `--loss ce`")
-    classes = tuple(map(str, range(takes.limit)))
+    is_known = len(want.names) == takes.limit  # to a run, whose characters these are the numbers of
+    classes = want.names if is_known else tuple(map(str, range(takes.limit)))
     if want.mask_axes == 1:
         next_ones = {part: IdRows(a, rows[part].where, takes, start=1) for part, a in x.items()}
         text = f"{shown(path)} has no labels `y`: the label of a number is the one that follows it"

@@ -60,9 +60,11 @@ def decoded(ids: np.ndarray, vocabulary: tuple[str, ...]) -> str:
 
 
 def is_text(name: str, want: Wanted) -> bool:
-    """Whether data of that name are a text: the options say so, or the name does and the network takes ids."""
-    takes_ids = want.takes is None or want.takes.is_ids
-    return "text" in want.options or (takes_ids and name.lower().endswith(SUFFIXES) and not os.path.isdir(name))
+    """Whether data of that name are a text: the options say so, or the name does and the network takes ids. A `.npz` is
+    none, whatever the options of the run say that it is given to."""
+    takes_ids, lower = want.takes is None or want.takes.is_ids, name.lower()
+    is_named = takes_ids and lower.endswith(SUFFIXES) and not os.path.isdir(name)
+    return is_named or ("text" in want.options and not lower.endswith(".npz"))
 
 
 def text_file(path: Path, want: Wanted, limit: int | None = None) -> Dataset:
@@ -71,11 +73,11 @@ def text_file(path: Path, want: Wanted, limit: int | None = None) -> Dataset:
         if (size := os.path.getsize(path)) > MAX_BYTES:
             raise UserError(f"{shown(path)} has {size} bytes, the limit is {MAX_BYTES}")
         raw = path.read_bytes()
-        text = read_text(shown(path), raw, want.options.get("text") == "bytes", want.names)
+        text = text_of(shown(path), raw, want.options.get("text") == "bytes", want.names)
     return text_dataset(plain(path.name), text, want, limit, want.unused("texts", "text"))
 
 
-def read_text(where: str, raw: bytes, are_bytes: bool = False, names: tuple[str, ...] = ()) -> Text:
+def text_of(where: str, raw: bytes, are_bytes: bool = False, names: tuple[str, ...] = ()) -> Text:
     """The bytes of a text as whole numbers; where: what it is called in a message.
 
     Characters are those of UTF-8, or of UTF-16 where its mark stands first; lines that end with CR LF end with LF. The
@@ -92,7 +94,7 @@ def read_text(where: str, raw: bytes, are_bytes: bool = False, names: tuple[str,
         counts += np.bincount(points, minlength=POINTS)
     used = np.flatnonzero(counts)
     if counts[0]:
-        raise UserError(f"{where} has the character NUL {counts[0]} times: it is no text", help=_bytes_help(where))
+        raise UserError(f"{where} has the character NUL, {counts[0]:,} of them: it is no text", help=_bytes_help(where))
     if not names and len(used) > MAX_VOCABULARY:
         raise UserError(f"{where} has {len(used)} different characters, the limit is {MAX_VOCABULARY}")
     vocabulary = names or tuple(map(chr, used.tolist()))
@@ -158,7 +160,8 @@ def _check_known(where: str, counts: np.ndarray, used: np.ndarray, codes: np.nda
     if not unknown.size:
         return
     most = unknown[np.argsort(-counts[unknown], kind="stable")][:MAX_NAMED]
-    some = ", ".join(f"`{plain(chr(k))}` ({counts[k]:,} times)" for k in most.tolist())
+    times = {k: f"{counts[k]:,} times" if counts[k] > 1 else "once" for k in most.tolist()}
+    some = ", ".join(f"`{plain(chr(k))}` ({often})" for k, often in times.items())
     more = f" and {len(unknown) - len(most)} others" if len(unknown) > len(most) else ""
     total = int(counts[unknown].sum())
     text = f"{where} has {total:,} {'character' if total == 1 else 'characters'} that the network does not know"

@@ -167,15 +167,15 @@ def _length(history: History) -> tuple[str, str]:
 
 def _verdict(view: RunView, scores: Scores) -> str:
     """The result in a sentence."""
-    weights = {"best": "of the best epoch", "last": "of the last epoch"}.get(view.which, f"of `{plain(view.which)}`")
-    task = view.task
+    unit = "epoch" if view.run.config.recipe.steps is None else "step"
+    weights = f"of the {view.which} {unit}" if view.which in ("best", "last") else f"of `{plain(view.which)}`"
+    task, leading = view.task, view.task.leading
     noun = (
         f"window{'s' * (scores.samples != 1)} of {view.net.graph.input_type.length} {task.place}s"
         if task.writes
         else ""
     )
     samples = f"{scores.samples:,} test {noun or ('sample' if scores.samples == 1 else 'samples')}"
-    leading = task.leading
     if scores.confusion is None:
         value = scores.values.get(leading.name)
         said = f", the {leading.title} {leading.shown(value)}" if value is not None else ""

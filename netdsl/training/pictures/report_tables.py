@@ -93,6 +93,10 @@ def recipe_table(view: RunView) -> Table:
     config, recipe = view.run.config, view.run.config.recipe
     values = {f.name.replace("_", " "): getattr(recipe, f.name) for f in fields(recipe)}
     values["data"] = view.run.data
+    if recipe.steps is not None:
+        values |= {"epochs": None, "every": recipe.steps_a_row}
+    unused = {"decay": "all", "accumulate": 1}
+    values = {name: None if unused.get(name) == value else value for name, value in values.items()}
     values |= {"limit of samples": config.limit, "backend": f"{config.backend} -O{config.level}"}
     values |= {"workers": config.workers if config.level else None, "threads": config.threads, "netdsl": config.netdsl}
     rows = [(name, _shown(value)) for name, value in values.items() if value is not None and value != {}]

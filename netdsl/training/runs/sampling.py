@@ -14,7 +14,7 @@ import numpy as np
 from netdsl.analysis.writing import why_not
 from netdsl.ground.diagnostics import UserError
 from netdsl.ground.reading import shown
-from netdsl.training.data.texts import BYTE_NAMES, read_text
+from netdsl.training.data.texts import BYTE_NAMES, text_of
 from netdsl.training.runs.engine import Engine
 from netdsl.training.runs.folder import load_run, read_run
 
@@ -46,7 +46,7 @@ def written(
     begun = prompt if prompt is not None else "\n" if "\n" in names or names == BYTE_NAMES else names[0]
     if not begun:
         raise UserError("the prompt is empty", help="leave `--prompt` out, or give a character")
-    ids = read_text("the prompt", begun.encode(), names=names).ids.astype(np.int64)
+    ids = text_of("the prompt", begun.encode(), names=names).ids.astype(np.int64)
     return _pieces(begun if prompt is not None else "", model, ids, count, how, names)
 
 

@@ -114,7 +114,10 @@ def check_token_labels(net: Net, dataset: Dataset) -> None:
     if gives.is_tokens and gives.length == length and gives.channels >= count:
         return
     text = f"`{name}` has labels for {length} tokens, of {count} classes, for which `{loss}` needs {length}x{count}"
-    raise UserError(f"{text}, but `{net.name}` gives {gives.show()}", help=f"end the spec with `linear {count}`")
+    hint = f"end the spec with `linear {count}`"
+    if not gives.is_tokens:
+        hint += " of all tokens: `take`, `mean` and the like leave one for all"
+    raise UserError(f"{text}, but `{net.name}` gives {gives.show()}", help=hint)
 
 
 def check_monitor(recipe: Recipe, task: Task) -> None:
