@@ -46,12 +46,12 @@ def is_recurrent(graph: Graph) -> bool:
 
 
 def vary(params: Mapping[str, np.ndarray], seed: int = 0) -> None:
-    """Draws matrices anew, about as large as rows that keep the size of what they are multiplied with: of a network's
-    first weights many write one number for ever, which says little of whether all write the same."""
+    """Draws matrices anew, larger than a network's first weights: of those many a network writes one number for ever,
+    which says little of whether all contestants write the same."""
     rng = np.random.default_rng(seed)
     for array in params.values():
         if len(array) < array.size:
-            array[...] = rng.standard_normal(array.shape) * array.shape[-1] ** -0.5
+            array[...] = rng.standard_normal(array.shape) * (3 * array.shape[-1] ** -0.5)
 
 
 def first_difference(text: np.ndarray, reference: np.ndarray) -> str:

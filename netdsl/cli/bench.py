@@ -145,8 +145,9 @@ def _writing_case(spec: Path, net: Net, only: Sequence[str], tokens: int, flags:
     """How fast a net goes on with a text. Raises UserError where it cannot; tokens: 0 for as many as its input has."""
     from netdsl.bench.texts import writers_of
 
+    entries = _chosen(writers_of(net), only)
     options = replace(_options(1, flags), trains=False, tokens=tokens or net.graph.input_type.length)
-    return Case(spec, net, options, _chosen(writers_of(net), only), False, False)
+    return Case(spec, net, options, entries, False, False)
 
 
 @dataclass(frozen=True)
