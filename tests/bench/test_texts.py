@@ -23,11 +23,11 @@ ln -> unembed @wte
 """
 NETS = {
     "gpt": GPT,
-    "llama": "input 8 of 11\nembed 12\nblock a() { res { rms -> mha 2 kv=1 causal rope nobias } }\na() -> a() -> linear 11",
+    "llama": "input 8 of 11\nembed 12\n2 * { res { rms -> mha 2 kv=1 causal rope nobias } }\nlinear 11",
     "sines": "input 8 of 11\nembed 12 -> pos sincos -> res { mha 2 causal dropout=0.3 } -> dropout 0.2 -> linear 11",
     "lstm": "input 8 of 11\nembed 6 -> lstm 10 layers=2 dropout=0.1 -> linear 11",
     "gru": "input 8 of 11\nembed 6 -> gru 10 nobias -> rnn 7 relu -> rnn 5 -> cat { id | tanh } -> linear 11",
-    "both": "input 8 of 11\nembed 6 -> lstm 10 -> res { mha 2 causal } -> linear 11 -> softmax",
+    "both": "input 8 of 11\nembed 6 -> pos -> lstm 10 -> res { mha 2 causal } -> linear 11 -> softmax",
 }
 OPTIONS = Options(batch=1, threads=1, level=0, steps=1, trains=False, tokens=6)
 
