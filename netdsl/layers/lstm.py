@@ -128,9 +128,10 @@ def lstm_joint(weight_ih: Array, weight_hh: Array, bias_ih: Param, bias_hh: Para
     size = weight_hh.shape[1]
     factor = np.full(4 * size, 0.5, weight_hh.dtype)
     factor[2 * size : 3 * size] = 1
-    weight = np.concatenate([weight_ih, weight_hh], axis=1).T * factor
+    weight = np.ascontiguousarray(np.concatenate([weight_ih.T, weight_hh.T]))
+    weight *= factor
     bias = np.zeros_like(factor) if bias_ih is None else (bias_ih + bias_hh) * factor
-    return np.ascontiguousarray(weight), bias, factor, 1 - factor
+    return weight, bias, factor, 1 - factor
 
 
 def lstm_token(
