@@ -33,11 +33,13 @@ def embed_forward(x, weight):
     return weight[x], (x, weight.shape)
 
 
-def embed_backward(dy, saved):
-    """dy (N, T, D) -> dweight (V, D), the sum of dy for each number; numbers themselves have no gradient."""
+def embed_backward(dy, saved, rows=4096):
+    """dy (N, T, D) -> dweight (V, D) = onehot(x)^T dy, so many rows at a time; numbers themselves have no gradient."""
     x, shape = saved
-    dweight = np.zeros(shape, dy.dtype)
-    np.add.at(dweight, x, dy)
+    x, dy, dweight = x.reshape(-1), dy.reshape(-1, shape[1]), np.zeros(shape, dy.dtype)
+    for begin in range(0, shape[0], rows):
+        onehot = np.arange(begin, min(begin + rows, shape[0]))[:, None] == x
+        dweight[begin : begin + rows] = np.matmul(onehot.astype(dy.dtype), dy)
     return None, {"weight": dweight}
 
 

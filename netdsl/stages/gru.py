@@ -77,6 +77,8 @@ class GruCell(Cell):
 class Gru(Recurrent):
     """nn.GRU (Cho et al. 2014)."""
 
+    can = Recurrent.can
+
     def cell(self, layer: int, side: int, width: int) -> Cell:
         """The cell of a layer in a direction."""
         return GruCell(self, layer, side, width)

@@ -80,6 +80,8 @@ class LstmCell(Cell):
 class Lstm(Recurrent):
     """nn.LSTM (Hochreiter & Schmidhuber 1997)."""
 
+    can = Recurrent.can
+
     def cell(self, layer: int, side: int, width: int) -> Cell:
         """The cell of a layer in a direction."""
         return LstmCell(self, layer, side, width)

@@ -41,6 +41,8 @@ class ReluCell(TanhCell):
 class Rnn(Recurrent):
     """nn.RNN (Elman 1990)."""
 
+    can = Recurrent.can
+
     def cell(self, layer: int, side: int, width: int) -> Cell:
         """The cell of a layer in a direction."""
         return TanhCell(self, layer, side, width)
@@ -48,6 +50,8 @@ class Rnn(Recurrent):
 
 class ReluRnn(Recurrent):
     """nn.RNN with max(0, ...)."""
+
+    can = Recurrent.can
 
     def cell(self, layer: int, side: int, width: int) -> Cell:
         """The cell of a layer in a direction."""

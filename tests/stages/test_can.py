@@ -14,6 +14,7 @@ from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.convolution import Epilogue
 from netdsl.stages.norm import NormStage
 from netdsl.stages.product import ProductStage
+from netdsl.stages.recurrent import Recurrent
 from netdsl.stages.stage import Stage
 from netdsl.stages.transformed_conv import TransformedConv
 
@@ -24,6 +25,7 @@ SHARED = {
     NormStage,
     ProductStage,
     AttentionStage,
+    Recurrent,
 }  # what others begin with, no stages themselves
 OPTIONS = {
     "end_in_relu": "relu",

@@ -9,7 +9,10 @@ from netdsl.graph.types import ids, tokens
 from netdsl.layers import layer_of, register, unregister
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef
 from netdsl.layers.rules.places import everywhere
+from netdsl.pipeline import run_module
+from netdsl.targets.fast.emitter import emit_fast
 from netdsl.targets.live.interpreter import layer_network
+from netdsl.targets.numpy.emitter import emit_numpy
 
 WORDS = ids(5, 300)
 
@@ -52,10 +55,13 @@ def network(request):
     nodes = [node("table", "rows_of_a_table", {"features": 4}, 0, WORDS)]
     for name, op, attrs in (("flatten", "flatten", {}), ("linear", "linear", {"features": 3, "nobias": False})):
         nodes.append(node(name, op, attrs, len(nodes), nodes[-1].type))
-    root = Scope("", (0, 1, 2), 0, 3)
-    graph = verify_graph(Graph("reader", (Input(request.param, WORDS),), tuple(nodes), (Output("", 3),), root))
-    yield layer_network(graph, Recipe(), seed=0, dtype="float64")
+    yield layer_network(reader(request.param, nodes), Recipe(), seed=0, dtype="float64")
     unregister(TABLE.name)
+
+
+def reader(name, nodes):
+    root = Scope("", (0, 1, 2), 0, 3)
+    return verify_graph(Graph("reader", (Input(name, WORDS),), tuple(nodes), (Output("", 3),), root))
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint8", "int32"])
@@ -92,3 +98,18 @@ def test_a_table_of_rows_learns(network):
 def test_what_is_no_id_is_refused_in_words(network, x, message):
     with pytest.raises(ValueError, match=message):
         network.forward(x)
+
+
+@pytest.mark.parametrize("emit", [emit_numpy, emit_fast])
+def test_an_emitted_network_takes_ids_by_name(emit):
+    nodes = [node("embed1", "embed", {"features": 4}, 0, WORDS)]
+    for name, op, attrs in (("flatten", "flatten", {}), ("linear", "linear", {"features": 3, "nobias": False})):
+        nodes.append(node(name, op, attrs, len(nodes), nodes[-1].type))
+    graph = reader("words", nodes)
+    model = run_module(emit(graph, Recipe()), "named").Model(seed=0, dtype="float64")
+    expected = layer_network(graph, Recipe(), seed=0, dtype="float64")
+    x = np.array([[0, 1, 2, 3, 299], [9, 9, 9, 9, 9]], np.int32)
+    np.testing.assert_allclose(model.logits(x), expected.logits(x), rtol=1e-12)
+    for wrong, message in ((np.zeros((2, 5)), "takes whole numbers"), (np.full((1, 5), 300), "from 0 to 299")):
+        with pytest.raises(ValueError, match=message):
+            model.logits(wrong)

@@ -31,6 +31,10 @@ class NamedNetwork(Network):
 
     def check_named(self, name: str, x: Any) -> Array:
         """x (N, *shape) of the input of that name -> the same in the network's dtype. Raises ValueError."""
+        return self.check_floats(name, x)
+
+    def check_floats(self, name: str, x: Any) -> Array:
+        """The same, of an input that is no number of a vocabulary."""
         shape, x = self.input_shapes[name], np.asarray(x)
         x = np.divide(x, 255, dtype=self.dtype) if x.dtype == np.uint8 else np.asarray(x, self.dtype)
         if x.shape[1:] != shape or not len(x):

@@ -34,11 +34,11 @@ def sequence_methods(graph: Graph) -> list[Method]:
         doc = f"x (N, {x.length}), whole numbers from 0 to {x.limit - 1} -> the same as int64."
         line = f"return check_ids(x, {x.length}, {x.limit})"
         return [Method("check_input(self, x)", f"{doc} Raises ValueError.", (line,))]
-    lines = []
-    for given in [one for one in graph.inputs if one.type.is_ids]:
-        lines += [
-            f"if name == {value_text(given.name or 'x')}:",
-            f"    return check_ids(x, {given.type.length}, {given.type.limit})",
-        ]
-    doc = "x (N, *shape) of the input of that name -> the same in the network's dtype, ids as int64."
-    return [Method("check_named(self, name, x)", doc, (*lines, "return NamedNetwork.check_named(self, name, x)"))]
+    numbers = [
+        f"check_ids(x, {given.type.length}, {given.type.limit}) if name == {value_text(given.name or 'x')} else "
+        for given in graph.inputs
+        if given.type.is_ids
+    ]
+    doc = "x (N, *shape) of the input of that name -> the same in the network's dtype, ids as int64. Raises ValueError."
+    line = f"return {''.join(numbers)}self.check_floats(name, x)"
+    return [Method("check_named(self, name, x)", doc, (line,))]

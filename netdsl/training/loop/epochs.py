@@ -316,7 +316,14 @@ class _Trainer:
         return self._right(logits, batch.y) if counts else 0, wishes.stop, wishes.save
 
     def _right(self, logits: np.ndarray, y: np.ndarray) -> int:
-        return int(np.count_nonzero(self.task.chosen(logits) == _labels(y))) if self.task.classes else 0
+        """How many places of a batch are right; of those that count, as many as would be of all, were none ignored."""
+        if not self.task.classes:
+            return 0
+        are_right, ignored = self.task.chosen(logits) == _labels(y), self.recipe.loss_options.get("ignore")
+        if ignored is None:
+            return int(np.count_nonzero(are_right))
+        counts = y != ignored
+        return round(int(np.count_nonzero(are_right & counts)) * y.size / max(1, int(np.count_nonzero(counts))))
 
     def _learning_rate(self, done: int) -> float:
         """The learning rate of the step after so many."""
