@@ -408,20 +408,54 @@ def pos_go_on(x, weight, state, sincos=False):
     return x + weight[:, begin:end], end
 
 
+def ln_of_few(x, weight, bias, eps=1e-5):
+    """x (N, S, D) -> y as `ln_forward`: of few numbers a sum takes a third of the time of a mean."""
+    size = x.shape[2]
+    centered = x - x.sum(axis=2, keepdims=True) / size
+    x_hat = centered / np.sqrt((centered * centered).sum(axis=2, keepdims=True) / size + eps)
+    y = x_hat if weight is None else weight * x_hat
+    return y if bias is None else y + bias
+
+
+def appended(buffer, new, begin):
+    """new (N, kv, 1, S, D) behind the first `begin` tokens of a buffer (N, kv, 1, room, D), or of one that has room for
+    twice as many where it has none."""
+    end = begin + new.shape[3]
+    if end > buffer.shape[3]:
+        larger = np.zeros((*new.shape[:3], max(64, 2 * end), new.shape[4]), new.dtype)
+        larger[:, :, :, :begin] = buffer[:, :, :, :begin]
+        buffer = larger
+    buffer[:, :, :, begin:end] = new
+    return buffer
+
+
 def attention_go_on(
     x, in_proj_weight, in_proj_bias, out_proj_weight, out_proj_bias, heads, kv, state, rope=False, base=10000.0
 ):
-    """x (N, S, D), the next tokens of causal attention -> y (N, S, D), and the keys and values of all tokens so far,
-    (N, kv, 1, T, D/heads), which are the state: those that come later read them."""
+    """x (N, S, D), the next tokens of causal attention -> y (N, S, D), and the state: the keys and values of all tokens
+    so far, which those that come later read, in buffers (N, kv, 1, room, D/heads), and how many they are. The next call
+    writes into these buffers."""
     q, k, v = queries_keys_values(x, in_proj_weight, in_proj_bias, heads, kv)
-    begin = 0 if state is None else state[0].shape[3]
+    keys, values, begin = (k[:, :, :, :0], v[:, :, :, :0], 0) if state is None else state
+    end = begin + x.shape[1]
     if rope:
-        table = rotary_table(begin, begin + x.shape[1], q.shape[-1], base, x.dtype)
+        table = rotary_table(begin, end, q.shape[-1], base, x.dtype)
         q, k = rotated(q, table), rotated(k, table)
-    if state is not None:
-        k, v = np.concatenate([state[0], k], axis=3), np.concatenate([state[1], v], axis=3)
-    _, y = mixed_values(attention_weights(q, k, True), v, out_proj_weight, out_proj_bias)
-    return y, (k, v)
+    keys, values = appended(keys, k, begin), appended(values, v, begin)
+    weights = attention_weights(q, keys[:, :, :, :end], x.shape[1] > 1)  # a single token reads all
+    _, y = mixed_values(weights, values[:, :, :, :end], out_proj_weight, out_proj_bias)
+    return y, (keys, values, end)
+
+
+def gelu_of_few(x):
+    """x of any shape -> y as `gelu_forward`, in float32 by one tanh: Phi(x) = t*t * (3 - t) / 4
+    within 2e-8, t = 1 + tanh(x * p(x*x)), p a product of two squares and what is added to them."""
+    if x.dtype == np.float64:
+        return gelu_forward(x)[0]
+    square = x * x
+    p = 7.543333e-8 * ((square - 56.110737) ** 2 + 2269.0377) * ((square + 27.774086) ** 2 + 530.23886)
+    t = 1 + np.tanh(x * p)
+    return 0.25 * x * t * t * (3 - t)
 
 
 def residual_end(rng, shape, branches, dtype):
@@ -666,9 +700,9 @@ class WritingNetwork(TokenNetwork):
             made[:, i] = drawn
         return made.reshape(*prompt.shape[:-1], n)
 
-    def continued(self, texts, temperature, top_k, rng, cache):
-        """texts (N, S) -> the numbers that follow, (N,) at a time, without end. Where the window is full, its second
-        half begins the next one. Raises ValueError."""
+    def continued(self, texts, temperature, top_k, rng, cache, known=None):
+        """texts (N, S) -> the numbers that follow, (N,) at a time, without end. known: numbers below it alone; None:
+        all. Where the window is full, its second half begins the next one. Raises ValueError."""
         if not texts.size or texts.dtype.kind not in "iu":
             raise ValueError(f"a text has one whole number or more, not {texts.dtype} of the shape {texts.shape}")
         new = texts[:, -self.window :]
@@ -679,7 +713,7 @@ class WritingNetwork(TokenNetwork):
                 seen, states = new[:, :0], {}
             seen = np.concatenate([seen, new], axis=1)
             logits = self.next_logits(new, states) if cache else self.next_logits(seen, {})
-            drawn = drawn_ids(logits[:, -1], temperature, top_k, rng)
+            drawn = drawn_ids(logits[:, -1, :known], temperature, top_k, rng)
             yield drawn
             new = drawn[:, None]
 
@@ -865,59 +899,59 @@ class CharGpt(WritingNetwork):
         x, states["pos1"] = pos_go_on(x, p["pos1"], state=states.get("pos1"))
 
         # layer1: layer(features=128)
-        y = ln_forward(x, p["layer1.ln1.weight"], None, axis=2)[0]
+        y = ln_of_few(x, p["layer1.ln1.weight"], None)
         y, states["layer1.mha1"] = attention_go_on(
             y, p["layer1.mha1.in_proj_weight"], None, p["layer1.mha1.out_proj.weight"], None, heads=4, kv=4,
             state=states.get("layer1.mha1")
         )
         x = add_forward(y, x)[0]
-        y = ln_forward(x, p["layer1.ln2.weight"], None, axis=2)[0]
+        y = ln_of_few(x, p["layer1.ln2.weight"], None)
         y = linear_forward(y, p["layer1.linear1.weight"], None)[0]
-        y = gelu_forward(y)[0]
+        y = gelu_of_few(y)
         y = linear_forward(y, p["layer1.linear2.weight"], None)[0]
         x = add_forward(y, x)[0]
 
         # layer2: layer(features=128)
-        y = ln_forward(x, p["layer2.ln1.weight"], None, axis=2)[0]
+        y = ln_of_few(x, p["layer2.ln1.weight"], None)
         y, states["layer2.mha1"] = attention_go_on(
             y, p["layer2.mha1.in_proj_weight"], None, p["layer2.mha1.out_proj.weight"], None, heads=4, kv=4,
             state=states.get("layer2.mha1")
         )
         x = add_forward(y, x)[0]
-        y = ln_forward(x, p["layer2.ln2.weight"], None, axis=2)[0]
+        y = ln_of_few(x, p["layer2.ln2.weight"], None)
         y = linear_forward(y, p["layer2.linear1.weight"], None)[0]
-        y = gelu_forward(y)[0]
+        y = gelu_of_few(y)
         y = linear_forward(y, p["layer2.linear2.weight"], None)[0]
         x = add_forward(y, x)[0]
 
         # layer3: layer(features=128)
-        y = ln_forward(x, p["layer3.ln1.weight"], None, axis=2)[0]
+        y = ln_of_few(x, p["layer3.ln1.weight"], None)
         y, states["layer3.mha1"] = attention_go_on(
             y, p["layer3.mha1.in_proj_weight"], None, p["layer3.mha1.out_proj.weight"], None, heads=4, kv=4,
             state=states.get("layer3.mha1")
         )
         x = add_forward(y, x)[0]
-        y = ln_forward(x, p["layer3.ln2.weight"], None, axis=2)[0]
+        y = ln_of_few(x, p["layer3.ln2.weight"], None)
         y = linear_forward(y, p["layer3.linear1.weight"], None)[0]
-        y = gelu_forward(y)[0]
+        y = gelu_of_few(y)
         y = linear_forward(y, p["layer3.linear2.weight"], None)[0]
         x = add_forward(y, x)[0]
 
         # layer4: layer(features=128)
-        y = ln_forward(x, p["layer4.ln1.weight"], None, axis=2)[0]
+        y = ln_of_few(x, p["layer4.ln1.weight"], None)
         y, states["layer4.mha1"] = attention_go_on(
             y, p["layer4.mha1.in_proj_weight"], None, p["layer4.mha1.out_proj.weight"], None, heads=4, kv=4,
             state=states.get("layer4.mha1")
         )
         x = add_forward(y, x)[0]
-        y = ln_forward(x, p["layer4.ln2.weight"], None, axis=2)[0]
+        y = ln_of_few(x, p["layer4.ln2.weight"], None)
         y = linear_forward(y, p["layer4.linear1.weight"], None)[0]
-        y = gelu_forward(y)[0]
+        y = gelu_of_few(y)
         y = linear_forward(y, p["layer4.linear2.weight"], None)[0]
         x = add_forward(y, x)[0]
 
         # the network itself
-        x = ln_forward(x, p["ln1.weight"], None, axis=2)[0]
+        x = ln_of_few(x, p["ln1.weight"], None)
         x = unembed_forward(x, p["wte.weight"])[0]
         return x
 

@@ -275,18 +275,41 @@ def clipped(grads, largest):
     return scaled(grads, clip_factor(norm_of(grads.values()), largest))
 
 
-def recurrent_go_on(x, steps, layers, state, params):
-    """The next tokens x (N, S, D) -> y (N, S, H), and the states of all layers behind them."""
-    states = []
-    for layer in range(layers):
-        x, _, last = steps(x, None if state is None else state[layer], **cell_weights(params, layer, 0))
-        states.append(last)
-    return x, states
+def lstm_joint(weight_ih, weight_hh, bias_ih, bias_hh):
+    """-> weight (D + H, 4H), bias (4H,), factor and summand (4H,) with which `lstm_token` makes all gates by one tanh:
+    sigmoid(z) = tanh(z / 2) / 2 + 1/2 for i, f and o."""
+    size = weight_hh.shape[1]
+    factor = np.full(4 * size, 0.5, weight_hh.dtype)
+    factor[2 * size : 3 * size] = 1
+    weight = np.ascontiguousarray(np.concatenate([weight_ih.T, weight_hh.T]))
+    weight *= factor
+    bias = np.zeros_like(factor) if bias_ih is None else (bias_ih + bias_hh) * factor
+    return weight, bias, factor, 1 - factor
+
+
+def lstm_token(x, h, c, weight, bias, factor, summand):
+    """x (N, D), h and c (N, H) -> h and c behind one step of `lstm_forward`."""
+    z = np.tanh(np.matmul(np.concatenate([x, h], axis=1), weight) + bias) * factor + summand
+    i, f, g, o = z.reshape(len(x), 4, -1).swapaxes(0, 1)
+    c = f * c + i * g
+    return o * np.tanh(c), c
 
 
 def lstm_go_on(x, state, layers=1, **params):
-    """The next tokens x (N, S, D) -> y (N, S, H), and h and c of every layer behind them."""
-    return recurrent_go_on(x, lstm_steps, layers, state, params)
+    """The next tokens x (N, S, D) -> y (N, S, H), and h and c of every layer behind them, with its `lstm_joint`."""
+    cells = list(state or [])
+    for layer in range(len(cells), layers):
+        joint = lstm_joint(**cell_weights(params, layer, 0))
+        nothing = np.zeros((len(x), joint[0].shape[1] // 4), x.dtype)
+        cells.append((nothing, nothing, joint))
+    ys = []
+    for step in range(x.shape[1]):
+        h = x[:, step]
+        for layer, (before, c, joint) in enumerate(cells):
+            h, c = lstm_token(h, before, c, *joint)
+            cells[layer] = h, c, joint
+        ys.append(h)
+    return np.stack(ys, axis=1), cells
 
 
 def he(rng, shape, fan_in, fan_out, dtype):
@@ -536,9 +559,9 @@ class WritingNetwork(TokenNetwork):
             made[:, i] = drawn
         return made.reshape(*prompt.shape[:-1], n)
 
-    def continued(self, texts, temperature, top_k, rng, cache):
-        """texts (N, S) -> the numbers that follow, (N,) at a time, without end. Where the window is full, its second
-        half begins the next one. Raises ValueError."""
+    def continued(self, texts, temperature, top_k, rng, cache, known=None):
+        """texts (N, S) -> the numbers that follow, (N,) at a time, without end. known: numbers below it alone; None:
+        all. Where the window is full, its second half begins the next one. Raises ValueError."""
         if not texts.size or texts.dtype.kind not in "iu":
             raise ValueError(f"a text has one whole number or more, not {texts.dtype} of the shape {texts.shape}")
         new = texts[:, -self.window :]
@@ -549,7 +572,7 @@ class WritingNetwork(TokenNetwork):
                 seen, states = new[:, :0], {}
             seen = np.concatenate([seen, new], axis=1)
             logits = self.next_logits(new, states) if cache else self.next_logits(seen, {})
-            drawn = drawn_ids(logits[:, -1], temperature, top_k, rng)
+            drawn = drawn_ids(logits[:, -1, :known], temperature, top_k, rng)
             yield drawn
             new = drawn[:, None]
 

@@ -299,20 +299,34 @@ def pos_go_on(x, weight, state, sincos=False):
     return x + weight[:, begin:end], end
 
 
+def appended(buffer, new, begin):
+    """new (N, kv, 1, S, D) behind the first `begin` tokens of a buffer (N, kv, 1, room, D), or of one that has room for
+    twice as many where it has none."""
+    end = begin + new.shape[3]
+    if end > buffer.shape[3]:
+        larger = np.zeros((*new.shape[:3], max(64, 2 * end), new.shape[4]), new.dtype)
+        larger[:, :, :, :begin] = buffer[:, :, :, :begin]
+        buffer = larger
+    buffer[:, :, :, begin:end] = new
+    return buffer
+
+
 def attention_go_on(
     x, in_proj_weight, in_proj_bias, out_proj_weight, out_proj_bias, heads, kv, state, rope=False, base=10000.0
 ):
-    """x (N, S, D), the next tokens of causal attention -> y (N, S, D), and the keys and values of all tokens so far,
-    (N, kv, 1, T, D/heads), which are the state: those that come later read them."""
+    """x (N, S, D), the next tokens of causal attention -> y (N, S, D), and the state: the keys and values of all tokens
+    so far, which those that come later read, in buffers (N, kv, 1, room, D/heads), and how many they are. The next call
+    writes into these buffers."""
     q, k, v = queries_keys_values(x, in_proj_weight, in_proj_bias, heads, kv)
-    begin = 0 if state is None else state[0].shape[3]
+    keys, values, begin = (k[:, :, :, :0], v[:, :, :, :0], 0) if state is None else state
+    end = begin + x.shape[1]
     if rope:
-        table = rotary_table(begin, begin + x.shape[1], q.shape[-1], base, x.dtype)
+        table = rotary_table(begin, end, q.shape[-1], base, x.dtype)
         q, k = rotated(q, table), rotated(k, table)
-    if state is not None:
-        k, v = np.concatenate([state[0], k], axis=3), np.concatenate([state[1], v], axis=3)
-    _, y = mixed_values(attention_weights(q, k, True), v, out_proj_weight, out_proj_bias)
-    return y, (k, v)
+    keys, values = appended(keys, k, begin), appended(values, v, begin)
+    weights = attention_weights(q, keys[:, :, :, :end], x.shape[1] > 1)  # a single token reads all
+    _, y = mixed_values(weights, values[:, :, :, :end], out_proj_weight, out_proj_bias)
+    return y, (keys, values, end)
 
 
 def residual_end(rng, shape, branches, dtype):
@@ -557,9 +571,9 @@ class WritingNetwork(TokenNetwork):
             made[:, i] = drawn
         return made.reshape(*prompt.shape[:-1], n)
 
-    def continued(self, texts, temperature, top_k, rng, cache):
-        """texts (N, S) -> the numbers that follow, (N,) at a time, without end. Where the window is full, its second
-        half begins the next one. Raises ValueError."""
+    def continued(self, texts, temperature, top_k, rng, cache, known=None):
+        """texts (N, S) -> the numbers that follow, (N,) at a time, without end. known: numbers below it alone; None:
+        all. Where the window is full, its second half begins the next one. Raises ValueError."""
         if not texts.size or texts.dtype.kind not in "iu":
             raise ValueError(f"a text has one whole number or more, not {texts.dtype} of the shape {texts.shape}")
         new = texts[:, -self.window :]
@@ -570,7 +584,7 @@ class WritingNetwork(TokenNetwork):
                 seen, states = new[:, :0], {}
             seen = np.concatenate([seen, new], axis=1)
             logits = self.next_logits(new, states) if cache else self.next_logits(seen, {})
-            drawn = drawn_ids(logits[:, -1], temperature, top_k, rng)
+            drawn = drawn_ids(logits[:, -1, :known], temperature, top_k, rng)
             yield drawn
             new = drawn[:, None]
 

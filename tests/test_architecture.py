@@ -74,7 +74,7 @@ LOAD_TORCH = {
         "targets.torch.sharded",
         "targets.torch.synced",
     ),
-    *("verify.torch_runs", "bench.torch_contestants"),
+    *("verify.torch_runs", "bench.torch_contestants", "bench.torch_texts"),
 }
 """The modules that load PyTorch when they are imported; no others import them but within a function."""
 

@@ -22,7 +22,8 @@ from netdsl.targets.contract import Device, Model
 @dataclass(frozen=True)
 class Job:
     """What a contestant is told. factory: `module:attribute`, called with the job; device: where PyTorch's compute;
-    trains: whether it is asked for steps of training."""
+    trains: whether it is asked for steps of training; tokens: how many it writes in a step of inference, where that is
+    what it does."""
 
     net: Net
     factory: str
@@ -33,6 +34,7 @@ class Job:
     seed: int = 0
     device: Device = Device("cpu")
     trains: bool = True
+    tokens: int = 0
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from netdsl.bench.guard import Guard
 from netdsl.bench.machine import machine
 from netdsl.bench.report import OURS, TORCH_FORMATS, Report, Result
 from netdsl.bench.subnormals import WORTH_SAYING
+from netdsl.bench.texts import first_difference, vary
 from netdsl.graph.ir import Graph
 from netdsl.ground.diagnostics import UserError
 from netdsl.ground.system.machine import busy_seconds
@@ -44,7 +45,7 @@ DISTURBED = 0.1  # share of a processor used while waiting, or of all of them by
 class Options:
     """steps: how many of each kind; None is STEPS, or fewer where they take long. limit: seconds for a contestant.
     device: where PyTorch's contestants compute, and how; those of NumPy stay on the processor. trains: whether steps of
-    training are made."""
+    training are made. tokens: how many a step of inference writes; 0: it infers a batch."""
 
     batch: int
     threads: int
@@ -54,6 +55,7 @@ class Options:
     limit: float = LIMIT
     device: Device = Device("cpu")
     trains: bool = True
+    tokens: int = 0
 
     @property
     def tolerances(self) -> tuple[float, float]:
@@ -95,7 +97,7 @@ def bench(
     """
     require_plain(net.graph, "the benchmark")
     usable, notes = available(entries, net.graph)
-    mistake = batch_mistake(net.graph, options.batch)
+    mistake = batch_mistake(net.graph, options.batch) if options.trains else None
     if mistake is not None:
         options = replace(options, trains=False)
         notes.append(f"training is left out: {mistake}")
@@ -171,7 +173,7 @@ class _Match:
                 write_module(self.net, options.level, options.workers)
         for entry in entries:
             shared = options.batch, options.threads, options.level, options.workers
-            job = Job(self.net, entry.factory, *shared, device=options.device, trains=options.trains)
+            job = Job(self.net, entry.factory, *shared, 0, options.device, options.trains, options.tokens)
             words = {**PHASES, **entry.words}
             self.children.append(Child(entry.name, job, self.folder, self.guard, options.limit, words, self._wait))
         for child in tuple(self.children):
@@ -184,8 +186,14 @@ class _Match:
         """Give all the same weights, and see that they make the same of them. Raises Disagreement."""
         self._do("build")
         path = str(self.folder / "weights.safetensors")
-        self.net.build().save(path)
+        network = self.net.build()
+        if self.options.tokens:
+            vary(network.params)
+        network.save(path)
         self._do("load", path)
+        if self.options.tokens:
+            self._compare_texts()
+            return
         tolerance, of_losses = self.options.tolerances
         self._compare("output", "outputs", "agreement", tolerance)
         if not any(layer_at(node).is_random for node in self.net.graph.nodes):  # the second loss tells of gradients
@@ -288,6 +296,16 @@ class _Match:
                     f"`{name}` and `{reference}` do not compute the same: the {what} differ by {off:.1e} of the "
                     f"largest, and {tolerance:.0e} is allowed"
                 )
+
+    def _compare_texts(self) -> None:
+        """Has all go on with the same text, and sees that they do it in the same way. Raises Disagreement."""
+        texts = {name: np.asarray(reply) for name, reply in self._each("output") if reply is not None}
+        reference = next(iter(texts), "")
+        for name, text in texts.items():
+            where = first_difference(text, texts[reference])
+            if where:
+                raise Disagreement(f"`{name}` and `{reference}` do not write the same: {where}")
+            self.results[name].agreement = 0.0
 
     def _turn(self, child: Child, counts: dict[str, int]) -> None:
         reply = self._guarded(child, child.ask, "turn", counts)

@@ -145,14 +145,15 @@ class Report:
         }
 
     def __str__(self) -> str:
-        return "\n".join([*self._head(), "", *self._table(), "", *self._foot()])
+        return "\n".join([*self.head(f"{self.name}: batch {self.batch}"), "", *self._table(), "", *self._foot()])
 
-    def _head(self) -> list[str]:
-        of = self.machine
-        torch = f", torch {of['torch']}" if of["torch"] else ""
+    def head(self, of: str) -> list[str]:
+        """The lines above the table. of: what is measured."""
+        used = self.machine
+        torch = f", torch {used['torch']}" if used["torch"] else ""
         return [
-            f"{self.name}: batch {self.batch}, {_count(self.threads, 'thread')}, NumPy module at -O{self.level}",
-            f"{of['cpu']}, {_count(of['cores'], 'core')}; numpy {of['numpy']} with {of['blas']}{torch}",
+            f"{of}, {_count(self.threads, 'thread')}, NumPy module at -O{self.level}",
+            f"{used['cpu']}, {_count(used['cores'], 'core')}; numpy {used['numpy']} with {used['blas']}{torch}",
             *([f"PyTorch {self.device}; NumPy on the processor"] if self.device else []),
         ]
 

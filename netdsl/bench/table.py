@@ -27,7 +27,7 @@ class Table:
 
     def markdown(self) -> str:
         """The same as tables of Markdown, with ratios below 1 in bold."""
-        return "\n\n".join(map(_markdown, self._tables()))
+        return "\n\n".join(map(markdown_lines, self._tables()))
 
     def _tables(self) -> list[Rows]:
         others = self._others()
@@ -89,7 +89,8 @@ def _beside(report: Report, name: str, kind: str) -> tuple[str, str]:
     return show(other), show(numpy / other if numpy and other else None)
 
 
-def _markdown(rows: Rows) -> str:
+def markdown_lines(rows: Rows) -> str:
+    """Rows that begin with `net, number` as a table of Markdown, with ratios below 1 in bold."""
     head, *body = rows
     ratios = [i for i, cell in enumerate(head) if cell == "ratio"]
     lines = [_row(head), "|" + "---|" * len(head)]

@@ -14,17 +14,18 @@ import numpy as np
 import torch
 
 from netdsl.bench.contestants import Job, Show
-from netdsl.graph.recipe import OPTIMIZERS
 from netdsl.kernels.weights import read_weights
 from netdsl.pipeline import run_module
 from netdsl.targets.contract import Device
 from netdsl.targets.torch.devices import autocast, chosen_device, memory_format, settings
-from netdsl.targets.torch.running import param_groups, torch_clip, torch_loss
+from netdsl.targets.torch.model import new_optimizer
+from netdsl.targets.torch.running import torch_clip, torch_loss
 from netdsl.verify.batches import random_batch
 
 
 class TorchEager:
-    """The emitted PyTorch module, run as it is, or as the job's device says."""
+    """The emitted PyTorch module, run as it is, or as the job's device says, with the optimizer that `netdsl train
+    --backend torch` has: a fused one where PyTorch has that."""
 
     channels_last = False
 
@@ -38,9 +39,7 @@ class TorchEager:
     def build(self) -> None:
         self.module = run_module(self.text, f"{self.net.name}_torch").Model().to(self.device)
         self.module.to(memory_format=self._format)
-        recipe = self.net.recipe
-        optimizer = getattr(torch.optim, OPTIMIZERS[recipe.optimizer].torch)
-        self.optimizer = optimizer(param_groups(recipe, self.module), **recipe.options)
+        self.optimizer = new_optimizer(self.net, self.module)
 
     @property
     def _format(self) -> torch.memory_format:

@@ -44,6 +44,8 @@ image and a volume where it goes through `x.space`. `attrs` is a dict of attr na
                                          a layer whose tokens need those behind them. One that is `by_token` needs none
     attention_of(saved) -> weights       of a layer whose tokens read each other: how much each reads of each,
                                          (N, heads, T, T), before any dropout; its attr `heads` says how many
+    of_few(x, ...) -> y                  a kernel: what forward makes of tokens (N, S, D) at inference, faster where
+                                         they are few; for layers that are `by_token`. Optional
     goes_on(attrs) -> bool               whether it can with these attrs: not where its tokens need those behind them
     variants: the layer with other kernels, for attrs by which it computes something else (`gelu tanh`): a tuple of
     LayerDef, of which the first whose `when(attrs)` holds stands in its place (`of`); all else is as the layer's own
@@ -218,6 +220,7 @@ class LayerDef:
     go_on: Callable[..., Any] | None = None
     goes_on: Callable[[Attrs], bool] = always
     attention_of: Callable[[Any], Any] | None = None
+    of_few: Callable[..., Any] | None = None
     variants: tuple[LayerDef, ...] = ()
     when: Callable[[Attrs], bool] = always
     draws: Callable[..., tuple[Callable[..., Any], Sizes, float]] | None = None

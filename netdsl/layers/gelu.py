@@ -20,6 +20,17 @@ def gelu_forward(x: Array) -> tuple[Array, Saved]:
     return x * phi, (x, phi)
 
 
+def gelu_of_few(x: Array) -> Array:
+    """x of any shape -> y as `gelu_forward`, in float32 by one tanh: Phi(x) = t*t * (3 - t) / 4
+    within 2e-8, t = 1 + tanh(x * p(x*x)), p a product of two squares and what is added to them."""
+    if x.dtype == np.float64:
+        return gelu_forward(x)[0]
+    square = x * x
+    p = 7.543333e-8 * ((square - 56.110737) ** 2 + 2269.0377) * ((square + 27.774086) ** 2 + 530.23886)
+    t = 1 + np.tanh(x * p)
+    return 0.25 * x * t * t * (3 - t)
+
+
 def gelu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = dy * (Phi(x) + x * exp(-x*x/2) / sqrt(2 pi))."""
     x, phi = saved
@@ -60,6 +71,13 @@ EXACT = LayerDef(
     torch=lambda attrs, x: call_text("nn.GELU", **({"approximate": "tanh"} if attrs["tanh"] else {})),
     stages=gelu_stages,
     by_token=True,
+    of_few=gelu_of_few,
 )
-BY_TANH = replace(EXACT, forward=gelu_tanh_forward, backward=gelu_tanh_backward, when=lambda attrs: bool(attrs["tanh"]))
+BY_TANH = replace(
+    EXACT,
+    forward=gelu_tanh_forward,
+    backward=gelu_tanh_backward,
+    of_few=None,
+    when=lambda attrs: bool(attrs["tanh"]),
+)
 LAYER = replace(EXACT, variants=(BY_TANH,))

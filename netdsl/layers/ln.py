@@ -33,6 +33,15 @@ def ln_forward(x: Array, weight: Param, bias: Param, eps: float = 1e-5, axis: in
     return y, (x_hat, inv_std, weight, bias is not None, axis, shape)
 
 
+def ln_of_few(x: Array, weight: Param, bias: Param, eps: float = 1e-5) -> Array:
+    """x (N, S, D) -> y as `ln_forward`: of few numbers a sum takes a third of the time of a mean."""
+    size = x.shape[2]
+    centered = x - x.sum(axis=2, keepdims=True) / size
+    x_hat = centered / np.sqrt((centered * centered).sum(axis=2, keepdims=True) / size + eps)
+    y = x_hat if weight is None else weight * x_hat
+    return y if bias is None else y + bias
+
+
 def ln_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight."""
     x_hat, inv_std, weight, has_bias, axis, shape = saved
@@ -78,4 +87,5 @@ LAYER = LayerDef(
     known_as=("layernorm", "layer_norm", "layernormalization"),
     stages=ln_stages,
     by_token=True,
+    of_few=ln_of_few,
 )

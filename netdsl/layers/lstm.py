@@ -9,10 +9,10 @@ import numpy as np
 from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Param, Saved, Tokens
 from netdsl.kernels.recurrent import (
+    cell_weights,
     drawn_between,
     recurrent_backward,
     recurrent_forward,
-    recurrent_go_on,
     weight_grads,
     with_biases,
 )
@@ -106,8 +106,42 @@ def lstm_backward(dy: Tokens, saved: Saved) -> tuple[Tokens, Grads]:
 
 
 def lstm_go_on(x: Array, state: Saved, layers: int = 1, **params: Array) -> tuple[Array, Saved]:
-    """The next tokens x (N, S, D) -> y (N, S, H), and h and c of every layer behind them."""
-    return recurrent_go_on(x, lstm_steps, layers, state, params)
+    """The next tokens x (N, S, D) -> y (N, S, H), and h and c of every layer behind them, with its `lstm_joint`."""
+    cells = list(state or [])
+    for layer in range(len(cells), layers):
+        joint = lstm_joint(**cell_weights(params, layer, 0))
+        nothing = np.zeros((len(x), joint[0].shape[1] // 4), x.dtype)
+        cells.append((nothing, nothing, joint))
+    ys = []
+    for step in range(x.shape[1]):
+        h = x[:, step]
+        for layer, (before, c, joint) in enumerate(cells):
+            h, c = lstm_token(h, before, c, *joint)
+            cells[layer] = h, c, joint
+        ys.append(h)
+    return np.stack(ys, axis=1), cells
+
+
+def lstm_joint(weight_ih: Array, weight_hh: Array, bias_ih: Param, bias_hh: Param) -> tuple[Array, Array, Array, Array]:
+    """-> weight (D + H, 4H), bias (4H,), factor and summand (4H,) with which `lstm_token` makes all gates by one tanh:
+    sigmoid(z) = tanh(z / 2) / 2 + 1/2 for i, f and o."""
+    size = weight_hh.shape[1]
+    factor = np.full(4 * size, 0.5, weight_hh.dtype)
+    factor[2 * size : 3 * size] = 1
+    weight = np.ascontiguousarray(np.concatenate([weight_ih.T, weight_hh.T]))
+    weight *= factor
+    bias = np.zeros_like(factor) if bias_ih is None else (bias_ih + bias_hh) * factor
+    return weight, bias, factor, 1 - factor
+
+
+def lstm_token(
+    x: Array, h: Array, c: Array, weight: Array, bias: Array, factor: Array, summand: Array
+) -> tuple[Array, Array]:
+    """x (N, D), h and c (N, H) -> h and c behind one step of `lstm_forward`."""
+    z = np.tanh(np.matmul(np.concatenate([x, h], axis=1), weight) + bias) * factor + summand
+    i, f, g, o = z.reshape(len(x), 4, -1).swapaxes(0, 1)
+    c = f * c + i * g
+    return o * np.tanh(c), c
 
 
 def lstm_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:

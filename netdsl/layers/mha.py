@@ -168,17 +168,31 @@ def attention_go_on(
     rope: bool = False,
     base: float = 10000.0,
 ) -> tuple[Tokens, Saved]:
-    """x (N, S, D), the next tokens of causal attention -> y (N, S, D), and the keys and values of all tokens so far,
-    (N, kv, 1, T, D/heads), which are the state: those that come later read them."""
+    """x (N, S, D), the next tokens of causal attention -> y (N, S, D), and the state: the keys and values of all tokens
+    so far, which those that come later read, in buffers (N, kv, 1, room, D/heads), and how many they are. The next call
+    writes into these buffers."""
     q, k, v = queries_keys_values(x, in_proj_weight, in_proj_bias, heads, kv)
-    begin = 0 if state is None else state[0].shape[3]
+    keys, values, begin = (k[:, :, :, :0], v[:, :, :, :0], 0) if state is None else state
+    end = begin + x.shape[1]
     if rope:
-        table = rotary_table(begin, begin + x.shape[1], q.shape[-1], base, x.dtype)
+        table = rotary_table(begin, end, q.shape[-1], base, x.dtype)
         q, k = rotated(q, table), rotated(k, table)
-    if state is not None:
-        k, v = np.concatenate([state[0], k], axis=3), np.concatenate([state[1], v], axis=3)
-    _, y = mixed_values(attention_weights(q, k, True), v, out_proj_weight, out_proj_bias)
-    return y, (k, v)
+    keys, values = appended(keys, k, begin), appended(values, v, begin)
+    weights = attention_weights(q, keys[:, :, :, :end], x.shape[1] > 1)  # a single token reads all
+    _, y = mixed_values(weights, values[:, :, :, :end], out_proj_weight, out_proj_bias)
+    return y, (keys, values, end)
+
+
+def appended(buffer: Array, new: Array, begin: int) -> Array:
+    """new (N, kv, 1, S, D) behind the first `begin` tokens of a buffer (N, kv, 1, room, D), or of one that has room for
+    twice as many where it has none."""
+    end = begin + new.shape[3]
+    if end > buffer.shape[3]:
+        larger = np.zeros((*new.shape[:3], max(64, 2 * end), new.shape[4]), new.dtype)
+        larger[:, :, :, :begin] = buffer[:, :, :, :begin]
+        buffer = larger
+    buffer[:, :, :, begin:end] = new
+    return buffer
 
 
 SELF_ATTENTION = '''class SelfAttention(nn.Module):

@@ -87,8 +87,9 @@ def test_ratios_need_both_and_take_the_faster_format():
         "input 2x4x4\nconv 3 k3 p1 -> softmax\n",
         "input 2x4x4\nconv 3 k3 p1 -> logsoftmax\ntrain { loss nll, opt adamw }\n",
         "input 3x8x8\nconv 4 k4 s4 -> tokens -> mha 2 -> ln -> take 0 -> linear 3\n",
+        "input 6 of 9\nembed 4 -> lstm 5 -> linear 9\ntrain { clip 0.01, opt sgd lr=1 }\n",
     ],
-    ids=["ce", "mse", "bce", "segmentation", "nll", "tokens"],
+    ids=["ce", "mse", "bce", "segmentation", "nll", "tokens", "clipped"],
 )
 def test_every_loss_and_shape_is_computed_alike(text, tmp_path):
     pytest.importorskip("torch")
@@ -108,6 +109,13 @@ def test_every_loss_and_shape_is_computed_alike(text, tmp_path):
         losses.append(np.array(own.losses(3)))
     for output, loss in zip(outputs, losses, strict=True):
         assert difference(output, outputs[0]) < 1e-5 and difference(loss, losses[0]) < 1e-4
+
+
+def test_pytorch_steps_with_its_fused_optimizer():
+    pytest.importorskip("torch")
+    own = TorchEager(Job(compile_text(TINY + "train { opt adamw decay=matrices }"), "", 4, 1, 0, "auto"))
+    own.build()
+    assert own.optimizer.defaults["fused"] and [group["weight_decay"] for group in own.optimizer.param_groups][1] == 0
 
 
 @pytest.mark.parametrize(("level", "workers"), [(0, "auto"), (2, "threads"), (2, "auto")])

@@ -267,3 +267,39 @@ code = run(['bench', '--help'])
 print('numpy' in sys.modules, code)"""
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
     assert "Examples" in out and out.endswith("False 0\n")
+
+
+WRITER = "input 6 of 9\nembed 4 -> lstm 5 -> linear 9\n"
+
+
+def test_generate_measures_how_fast_a_text_is_written(call, spec):
+    Path(spec).write_text(WRITER)
+    code, out, err = call("--generate")
+    assert code == 0 and out.startswith("tiny: 6 tokens of one text, the likeliest each, 1 thread, ")
+    assert "numpy_uncached" in out and out.endswith("keeps what it has seen: -\n")
+    assert "note: torch_cells is left out, not installed: torch" in err
+    code, out, _ = call("--generate", "3", "--json", "--only", "numpy")
+    found = json.loads(out)
+    assert code == 0 and found["tokens"] == 3 and list(found["contestants"]) == ["numpy"]
+
+
+def test_generate_of_several_specs_makes_one_table(call, spec):
+    Path(spec).write_text(WRITER)
+    code, out, _ = call(spec, "--generate", "2", "--markdown", "--only", "numpy")
+    assert code == 0 and out.splitlines()[0].startswith("| net, tokens | us a token: NumPy |")
+    assert [line.split(" | ")[0] for line in out.splitlines()[2:]] == ["| `tiny`, 2"] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "message"),
+    [
+        (TINY, (), "error: `tiny` cannot go on with a text: it takes no numbers of a vocabulary"),
+        (WRITER, ("--batch", "4"), "`--batch` is not for `--generate`, which writes one text on the processor"),
+        (WRITER, ("--channels-last",), "`--channels-last` is not for `--generate`"),
+        (WRITER, ("--only", "torch_cell"), "no contestant `torch_cell`: did you mean `torch_cells`?"),
+    ],
+)
+def test_what_cannot_be_written_is_one_clear_line(call, spec, text, arguments, message):
+    Path(spec).write_text(text)
+    code, out, err = call("--generate", *arguments)
+    assert code == 2 and not out and message in err

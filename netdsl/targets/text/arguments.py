@@ -52,6 +52,13 @@ def go_on_texts(node: Node, words: Mapping[str, str]) -> list[str]:
     return _texts(node, layer.go_on, _arguments(node, layer.go_on, layer.go_on_names), words)
 
 
+def of_few_texts(node: Node, words: Mapping[str, str]) -> list[str]:
+    """The same for the kernel that a layer has for few tokens."""
+    kernel = layer_at(node).of_few
+    assert kernel is not None, node.op
+    return _texts(node, kernel, _arguments(node, kernel, tuple(parameters_of(kernel))[1:]), words)
+
+
 def _texts(
     node: Node, kernel: Callable[..., Any], arguments: Sequence[tuple[str, Source]], words: Mapping[str, str]
 ) -> list[str]:

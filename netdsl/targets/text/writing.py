@@ -10,7 +10,7 @@ from netdsl.analysis.loss import logits_layers, logits_value
 from netdsl.analysis.writing import can_write, goes_on, window_of
 from netdsl.graph.ir import Graph, Node
 from netdsl.layers import layer_at
-from netdsl.targets.text.arguments import argument_texts, go_on_texts
+from netdsl.targets.text.arguments import argument_texts, go_on_texts, of_few_texts
 from netdsl.targets.text.emission import Method, section_titles
 from netdsl.targets.text.variables import variables
 
@@ -22,7 +22,8 @@ def writing_kernels(graph: Graph, loss: str) -> list[Callable[..., Any]]:
     if not can_write(graph, loss):
         return []
     nodes = graph.nodes[: logits_layers(graph, loss)]
-    kernels = [layer_at(node).go_on if goes_on(node) else layer_at(node).forward for node in nodes]
+    layers = [(layer_at(node), goes_on(node)) for node in nodes]
+    kernels = [layer.go_on if keeps else layer.of_few or layer.forward for layer, keeps in layers]
     return [kernel for kernel in kernels if kernel is not None]
 
 
@@ -54,6 +55,9 @@ def _lines(node: Node, target: str, inputs: list[str]) -> list[str]:
     if goes_on(node) and layer.go_on is not None:
         arguments = [*inputs, *go_on_texts(node, words), f'state=states.get("{node.name}")']
         head, tail = f'{target}, states["{node.name}"] = {layer.go_on.__name__}(', ")"
+    elif layer.of_few is not None:
+        arguments = [*inputs, *of_few_texts(node, words)]
+        head, tail = f"{target} = {layer.of_few.__name__}(", ")"
     else:
         arguments = [*inputs, *argument_texts(node, words)]
         head, tail = f"{target} = {layer.forward.__name__}(", ")[0]"
