@@ -18,6 +18,7 @@ NAMED = {
     "bench/contestants.py": "packages that a contestant needs",
     "bench/machine.py": "packages whose version is told",
     "bench/match.py": "a package that is missing",
+    "bench/texts.py": "packages that a contestant needs",
     "bench/report.py": "the rows of the bench's table",
     "cli/__init__.py": "the library that waits",
     "cli/bench.py": "the engine whose devices its contestants have",

@@ -46,7 +46,8 @@ def test_batches_of_12_learn_what_one_of_48_learns(tmp_path, engine, loss):
     for name, array in whole.items():
         np.testing.assert_allclose(parts[name], array, rtol=2e-3, atol=2e-5, err_msg=name)  # float32, 6 steps of Adam
     for one, other in zip(*map(read_history, runs), strict=True):
-        assert one.train_accuracy == pytest.approx(other.train_accuracy, abs=0.03)
+        # where labels are ignored, the accuracy of a batch counts for all of its places
+        assert one.train_accuracy == pytest.approx(other.train_accuracy, abs=0.05)
         assert (one.train_loss, one.val_loss, one.lr) == pytest.approx(
             (other.train_loss, other.val_loss, other.lr), rel=2e-4
         )

@@ -28,8 +28,9 @@ def written_path(run: Path) -> Path:
 def read_written(run: Path) -> tuple[Written, ...]:
     """What the network of a run wrote, by rows of the history; lines that are damaged are left out, for a run does
     not depend on them."""
+    path, limit = written_path(run), MOST_READ
     try:
-        lines = read_text(written_path(run), MOST_READ).splitlines()
+        lines = read_text(path, limit).splitlines()
     except (OSError, ValueError):  # there is none, or it is no text
         return ()
     texts = {one.epoch: one for one in map(_parsed, lines) if one is not None}
