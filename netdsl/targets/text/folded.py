@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from netdsl.targets.text.kernel_source import REMEMBERED, children, parsed, walk
@@ -19,26 +20,28 @@ Unread = Callable[[str, ast.expr], bool]
 def folded(text: str, decide: Decide, idle: Container[str] = (), unread: Unread = lambda method, target: False) -> str:
     """The text of a class or function with no branch that is never taken, and nothing behind a return. idle: methods
     that do nothing, which nobody need call. Assignments that do nothing but give what is unread are left out."""
-    text = _chosen(text, tuple(decide(method, test) for method, test in _tests(text, ast.IfExp)))
-    outcomes = tuple(decide(method, test) for method, test in _tests(text, ast.If))
-    unread_ones = tuple(unread(method, target) for method, target in _targets(text))
+    text = _chosen(text, tuple(decide(method, test) for method, test in _parts(text).choices))
+    outcomes = tuple(decide(method, test) for method, test in _parts(text).branches)
+    unread_ones = tuple(unread(method, target) for method, target in _parts(text).targets)
     return _written(text, outcomes, unread_ones, frozenset(name for name in _calls(text) if name in idle))
 
 
 @lru_cache(REMEMBERED)
 def _chosen(text: str, outcomes: tuple[bool | None, ...]) -> str:
     """The text where each `a if c else b` with an outcome is that value."""
-    known = _known(_tests(text, ast.IfExp), outcomes)
-    return _Choices(text, known).written() if known else text
+    parts = _parts(text)
+    known = _known(parts.choices, outcomes)
+    return _Choices(text, known, parts.tree).written() if known else text
 
 
 @lru_cache(REMEMBERED)
 def _written(text: str, outcomes: tuple[bool | None, ...], unread: tuple[bool, ...], idle: frozenset[str]) -> str:
     """The text without the branches that are never taken, what is given to unread targets, and calls of idle methods:
     mostly the same as in a network before."""
-    known = _known(_tests(text, ast.If), outcomes)
-    gone = {target for (_, target), is_unread in zip(_targets(text), unread, strict=True) if is_unread}
-    return _Blocks(text, known, idle, gone).written() if known or gone or idle else text
+    parts = _parts(text)
+    known = _known(parts.branches, outcomes)
+    gone = {target for (_, target), is_unread in zip(parts.targets, unread, strict=True) if is_unread}
+    return _Blocks(text, known, idle, gone, parts.tree).written() if known or gone or idle else text
 
 
 def _known(tests: Sequence[tuple[str, ast.expr]], outcomes: Sequence[bool | None]) -> dict[ast.expr, bool]:
@@ -46,17 +49,25 @@ def _known(tests: Sequence[tuple[str, ast.expr]], outcomes: Sequence[bool | None
     return {test: outcome for (_, test), outcome in zip(tests, outcomes, strict=True) if outcome is not None}
 
 
-@lru_cache(2 * REMEMBERED)
-def _tests(text: str, kind: type[ast.If | ast.IfExp]) -> tuple[tuple[str, ast.expr], ...]:
-    """The conditions in the functions of a text, with the names of these."""
-    return tuple((one.name, node.test) for one in _functions(parsed(text)) for node in walk(one) if type(node) is kind)
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """What is decided of the functions in a text, each with the name of its function: the conditions of `a if c else b`
+    and of `if`, and what assignments give a value. They are parts of `tree`: two trees of one text have other ones."""
+
+    tree: ast.Module
+    choices: tuple[tuple[str, ast.expr], ...]
+    branches: tuple[tuple[str, ast.expr], ...]
+    targets: tuple[tuple[str, ast.expr], ...]
 
 
 @lru_cache(REMEMBERED)
-def _targets(text: str) -> tuple[tuple[str, ast.expr], ...]:
-    """What the assignments in the functions of a text give a value, with the names of these."""
-    given = [(one.name, node) for one in _functions(parsed(text)) for node in walk(one) if isinstance(node, ast.Assign)]
-    return tuple((name, target) for name, node in given for one in node.targets for target in flat(one))
+def _parts(text: str) -> _Parts:
+    tree = parsed(text)
+    inside = [(one.name, node) for one in _functions(tree) for node in walk(one)]
+    choices = tuple((name, node.test) for name, node in inside if type(node) is ast.IfExp)
+    branches = tuple((name, node.test) for name, node in inside if type(node) is ast.If)
+    given = [(name, target) for name, node in inside if isinstance(node, ast.Assign) for target in node.targets]
+    return _Parts(tree, choices, branches, tuple((name, one) for name, target in given for one in flat(target)))
 
 
 @lru_cache(REMEMBERED)
@@ -95,8 +106,8 @@ _PLAIN = ("len", "max", "min", "tuple", "list", "range", "zip", "map", "slice", 
 class _Choices:
     """`a if c else b` in a text. known: the conditions that have an outcome."""
 
-    def __init__(self, text: str, known: Mapping[ast.expr, bool]) -> None:
-        self.text, self.known, self.tree = text, known, parsed(text)
+    def __init__(self, text: str, known: Mapping[ast.expr, bool], tree: ast.Module) -> None:
+        self.text, self.known, self.tree = text, known, tree
         self.begins = [0]
         for line in text.split("\n"):
             self.begins.append(self.begins[-1] + len(line) + 1)
@@ -131,9 +142,14 @@ class _Blocks:
     unread: targets of assignments."""
 
     def __init__(
-        self, text: str, known: Mapping[ast.expr, bool], idle: Container[str], unread: Container[ast.expr]
+        self,
+        text: str,
+        known: Mapping[ast.expr, bool],
+        idle: Container[str],
+        unread: Container[ast.expr],
+        tree: ast.Module,
     ) -> None:
-        self.lines, self.known, self.tree = text.split("\n"), known, parsed(text)
+        self.lines, self.known, self.tree = text.split("\n"), known, tree
         self.idle, self.unread = idle, unread
 
     def written(self) -> str:
