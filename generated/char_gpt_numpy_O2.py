@@ -50,7 +50,7 @@ class CharGpt:
     shares = (
         ("unembed1.weight", "wte.weight"),
     )
-    learning_rate = 0.001
+    learning_rate = 0.002
     window = 64
     block = 32  # samples at a time, at most
 

@@ -635,7 +635,7 @@ class CharLlama(WritingNetwork):
     """(N, 64) -> (N, 64, 65)."""
 
     input_shape = INPUT_SHAPE
-    learning_rate = 0.001
+    learning_rate = 0.002
     window = 64
 
     def __init__(self, seed=0, dtype=np.float32):
