@@ -18,7 +18,7 @@ from netdsl.training.scores.evaluation import fitted
 from netdsl.training.scores.fitting import adapted
 
 STEPS = 100
-AT_HAND = ("mnist-mini", "spiral", "shapes", "mnist1d")  # data that need no file of the user's
+AT_HAND = ("mnist-mini", "spiral", "shapes", "mnist1d", "classics")  # data that need no file of the user's
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,11 @@ def prepared(path: Path, folder: Path | None = None) -> tuple[Net, Dataset]:
 
 def made_up(net: Net, n: int = 4000) -> Dataset:
     """Noisy images of classes that have a mean image each, of the sizes that the net takes and gives."""
-    rng, classes = np.random.default_rng(0), net.graph.output_shape[0]
+    rng, classes, takes = np.random.default_rng(0), net.graph.output_type.channels, net.graph.input_type
+    if takes.is_ids:  # texts that count, from one number on or from another
+        x = (rng.integers(0, takes.limit, (n, 1)) + np.arange(takes.length)) % takes.limit
+        y, names = (x + 1) % takes.limit, tuple(map(str, range(takes.limit)))
+        return Dataset("made", x[:-100], y[:-100], x[-100:], y[-100:], names, (0.0,), (1.0,), layout="ids")
     y = rng.integers(0, classes, n)
     means = rng.normal(128, 20, (classes, *net.graph.input_shape))
     x = np.clip(rng.normal(means[y], 50), 0, 255).astype(np.uint8)

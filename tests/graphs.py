@@ -75,12 +75,16 @@ class GraphBuilder:
         self.nodes[index] = replace(self.nodes[index], shares=owner)
 
     def alike(self):
-        """(name, owner) of layers that could share params with an earlier one, and do not yet."""
+        """(name, owner) of layers that could share params with an earlier one, and do not yet: not of an image and a
+        signal, for which PyTorch has modules of their own."""
         shared = {node.shares for node in self.nodes}
         for index, node in enumerate(self.nodes):
             if node.shares is None and node.params and node.name not in shared:
                 for other in self.nodes[:index]:
-                    kinds = [(n.op, n.attrs, n.params, [(b.name, b.shape) for b in n.buffers]) for n in (node, other)]
+                    kinds = [
+                        (n.op, n.attrs, n.params, [(b.name, b.shape) for b in n.buffers], n.type.layout, n.type.axes)
+                        for n in (node, other)
+                    ]
                     if other.shares is None and kinds[0] == kinds[1]:
                         yield node.name, other.name
 

@@ -14,7 +14,7 @@ KEEPING = [
     "conv in.c k3 p1 nobias -> bn -> relu",
     "linear in.c -> tanh",
 ]
-KEEPING += ["mha 1 causal dropout=0.3", "swiglu in.c", "bn -> tanh"]
+KEEPING += ["mha 1 causal dropout=0.3", "swiglu in.c", "conv in.c k1 -> bn -> tanh"]
 KEEPING += ["prelu", "scale 0.5", "gn 1", "ln", "pos", "dropout 0.4", "res { conv in.c k1 -> bn -> dropout2d 0.3 }"]
 MOST_LAYERS, MOST_NUMBERS = 60, 20_000
 
